@@ -1,0 +1,27 @@
+"""The code behind the scripts and the `faceparse` command: parse, then do; heavy imports come after `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "segment": ("faceparse.commands.test", "photos -> masks at their size, and scores where the truth is given (test.py)"),
+    "train": ("faceparse.commands.train", "pictures and masks -> weights (train.py)"),
+    "preprocess": ("faceparse.commands.preprocess", "raw CelebAMask-HQ -> one mask per picture (preprocess_data.py)"),
+    "hands": ("hand_generator.__main__", "faces and hands -> faces with hands over them (python -m hand_generator)"),
+}
+"""Sub-command -> module whose `main(argv)` does it, and what it does."""
+
+
+def finish(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """The exit status of `run(args)`; what a user can mend (ValueError, OSError) is one sentence on stderr and status 1."""
+    try:
+        return run(args)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130

@@ -1,0 +1,216 @@
+"""Pictures and masks as files: read, write, list, pair and look at them.
+
+Arrays are uint8; pictures are (H, W, 3) RGB, masks (H, W). What is written appears under its name only when complete.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from faceparse.labels import FOREGROUND, LabelSet
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"})
+MAX_PIXELS = 178_956_970
+"""Largest picture that is decoded: the size from which Pillow, too, takes a file for a decompression bomb."""
+
+# What Pillow's decoders raise for files that are broken, cut short or not pictures at all.
+_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+class UnreadableImage(ValueError):
+    """A file that is missing or is no picture; the message names the file and the reason."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: object):
+        super().__init__(f"{os.fspath(path)}: cannot be read as a picture ({reason})")
+
+
+def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
+    """The picture as a person sees it: uint8 (H, W, 3) RGB, turned as its EXIF entry says.
+
+    Grey, 16-bit, CMYK, palette and transparent pictures are converted (transparent parts show white); of an animation,
+    the first frame. Raises `UnreadableImage`.
+    """
+    with _opened(path) as image:
+        return to_rgb(image)
+
+
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3) RGB from a Pillow image of any mode, turned as its EXIF entry says."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits, which convert("RGB") would clip
+        return np.repeat(_to_8_bit(np.asarray(image))[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def _to_8_bit(grey: np.ndarray) -> np.ndarray:
+    """uint8 from 16-bit integers, or from floats whose white is 1 or 255."""
+    if np.issubdtype(grey.dtype, np.floating):
+        grey = np.nan_to_num(grey)
+        return np.clip(grey * (255 if grey.max() <= 1 else 1), 0, 255).astype(np.uint8)
+    return np.clip(grey.astype(np.int64) >> 8, 0, 255).astype(np.uint8)
+
+
+def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+    """A mask's stored values, uint8 (H, W): the indices of a palette picture, the grey values of any other.
+
+    Raises `UnreadableImage`.
+    """
+    with _opened(path) as image:
+        return np.array(image if image.mode in ("L", "P") else image.convert("L"))
+
+
+def read_grey(path: str | os.PathLike[str]) -> np.ndarray:
+    """Brightness of an RGB, grey or palette picture, uint8 (H, W), without EXIF turn; twice as fast as `read_mask`.
+
+    Raises `UnreadableImage`.
+    """
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or error) from error
+    grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
+    if grey is None:
+        raise UnreadableImage(path, "empty, cut short or not a picture")
+    return grey
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """A Pillow image with its pixels loaded; everything that goes wrong becomes `UnreadableImage`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large photos and odd metadata; neither is an error here
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
+                image.load()
+                yield image
+    except _DECODE_ERRORS as error:
+        reason = getattr(error, "strerror", None) or str(error).replace(repr(os.fspath(path)), "the file")
+        raise UnreadableImage(path, reason) from error
+
+
+def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) as `read_rgb` will return it, from the header alone. Raises `UnreadableImage`."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 lie on their side
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except _DECODE_ERRORS as error:
+        raise UnreadableImage(path, getattr(error, "strerror", None) or "not a picture") from error
+
+
+def read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A picture and its mask at the mask's size: uint8 (H, W, 3) RGB and uint8 (H, W).
+
+    CelebAMask-HQ publishes 1024-pixel photos with 512-pixel masks, so a picture that is a whole number of times larger
+    than its mask is reduced to the mask. Raises `UnreadableImage`, and ValueError for sizes that do not fit.
+    """
+    image, mask = read_rgb(image_path), read_mask(mask_path)
+    check_sizes(image_path, image.shape[:2], mask_path, mask.shape)
+    if image.shape[:2] != mask.shape:
+        image = cv2.resize(image, mask.shape[::-1], interpolation=cv2.INTER_AREA)
+    return image, mask
+
+
+def check_sizes(image_path: Path, image_hw: tuple[int, ...], mask_path: Path, mask_hw: tuple[int, ...]) -> int:
+    """How many times larger the picture is than its mask (a whole number, mostly 1); ValueError when it is none."""
+    factor = max(1, image_hw[0] // mask_hw[0])
+    if (mask_hw[0] * factor, mask_hw[1] * factor) != tuple(image_hw):
+        raise ValueError(
+            f"{mask_path} is {mask_hw[1]}x{mask_hw[0]} but its picture {image_path} is {image_hw[1]}x{image_hw[0]}: "
+            "make the mask anew from this picture, or resize one to the other"
+        )
+    return factor
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the name `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem[:100]}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_mask(path: Path, mask: np.ndarray, labels: LabelSet | None = None) -> None:
+    """Write uint8 (H, W) as a lossless PNG: grey, or with the colours of `labels` as a palette over its class ids."""
+    image = Image.fromarray(np.ascontiguousarray(mask))
+    if labels is not None:
+        image.putpalette([channel for colour in labels.colours for channel in colour])
+    with written_whole(path) as beside:
+        image.save(beside, format="PNG", compress_level=1)
+
+
+def write_rgb(path: Path, image: np.ndarray, quality: int = 95) -> None:
+    """Write uint8 (H, W, 3) RGB in the format that the suffix names; `quality` is JPEG's, 1..100."""
+    coding = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), coding)
+    assert done, path
+    with written_whole(path) as beside:
+        beside.write_bytes(data)
+
+
+def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
+    """The pictures that a file, a folder (with sub-folders if `recursive`) or a glob pattern stands for, in name order.
+
+    Hidden files are left out. Raises FileNotFoundError when there is nothing there, or no picture in it.
+    """
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found: Iterable[Path] = (
+            Path(folder) / name for folder, _, names in os.walk(path) if recursive or Path(folder) == path for name in names
+        )
+    else:
+        found = (Path(name) for name in glob.glob(os.fspath(source), recursive=True) if os.path.isfile(name))
+    pictures = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")]
+    if not pictures:
+        if not path.is_dir():
+            raise FileNotFoundError(f"{source}: no such file or folder, and no picture matches it as a pattern")
+        deeper = "" if recursive else " (sub-folders are searched with --recursive)"
+        raise FileNotFoundError(f"{source}: no picture in this folder{deeper}")
+    return sorted(pictures, key=natural_order)
+
+
+def natural_order(path: Path) -> tuple[str, list[tuple[int, str]]]:
+    """Sort key that puts 2.jpg before 10.jpg."""
+    pieces = re.findall(r"\d+|\D+", path.name)
+    return os.fspath(path.parent), [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+
+
+def pair_by_stem(images_dir: Path, masks_dir: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Pictures with the mask of the same stem, and the pictures that have none; FileNotFoundError as `list_images`."""
+    masks = {path.stem: path for path in list_images(masks_dir)}
+    pictures = list_images(images_dir)
+    pairs = [(path, masks[path.stem]) for path in pictures if path.stem in masks]
+    return pairs, [path for path in pictures if path.stem not in masks]
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.5) -> np.ndarray:
+    """The mask in the colours of `labels` over the picture, uint8 (H, W, 3) RGB; the background stays as it is.
+
+    `image` is uint8 (H, W, 3) RGB, `mask` uint8 (H, W): 0/255 for a two-class set, else class ids.
+    """
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(labels)] = labels.colours
+    ids = mask // FOREGROUND if labels.is_binary else mask
+    mixed = cv2.addWeighted(image, 1 - opacity, palette[ids], opacity, 0)
+    return np.where(ids[..., None] > 0, mixed, image)

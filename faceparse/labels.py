@@ -1,0 +1,134 @@
+"""Every class name, id, colour, mirror pair, paint order and group of the library; they stand nowhere else.
+
+A mask on disk holds class ids (uint8); `IGNORE` marks pixels that neither a loss nor a score looks at. A smaller label
+set is a lookup table over a larger one, so that no second copy of the data is ever made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # numpy is imported when the first table is built: `--help` has no use for it
+    import numpy as np
+
+IGNORE = 255
+"""Id of the pixels that losses and scores pass over."""
+
+FOREGROUND = 255
+"""Value of a set pixel in the 0/255 mask of a two-class label set."""
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Named classes with ids 0, 1, 2 ... in order; class 0 is the background.
+
+    `colours` are RGB, 0..255. `mirrors` names the pairs that change places when a picture is flipped left to right.
+    `members` says, class by class, which classes of `source` make up a class of this set (empty: its own masks on disk).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]
+    mirrors: tuple[tuple[str, str], ...] = ()
+    source: LabelSet | None = None
+    members: tuple[tuple[str, ...], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether a mask of this set is written as 0 and 255 instead of class ids."""
+        return len(self.classes) == 2
+
+    def id(self, class_name: str) -> int:
+        """The id of a class; ValueError names the choices when there is no such class."""
+        if class_name not in self.classes:
+            raise ValueError(f"label set {self.name!r} has no class {class_name!r}; choose from: {', '.join(self.classes)}")
+        return self.classes.index(class_name)
+
+    @cached_property
+    def mirror_table(self) -> np.ndarray:
+        """uint8 (256,): the id that each id turns into when the picture is flipped left to right."""
+        import numpy as np
+
+        table = np.arange(256, dtype=np.uint8)
+        for left, right in self.mirrors:
+            table[self.id(left)], table[self.id(right)] = self.id(right), self.id(left)
+        return table
+
+    @cached_property
+    def table(self) -> np.ndarray:
+        """uint8 (256,): ids of `source` (this set itself where there is none) -> ids of this set; `IGNORE` stays."""
+        import numpy as np
+
+        table = np.zeros(256, dtype=np.uint8)
+        table[IGNORE] = IGNORE
+        if self.source is None:
+            table[: len(self)] = np.arange(len(self))
+        for class_id, names in enumerate(self.members):
+            for name in names:
+                assert self.source is not None
+                table[self.source.id(name)] = class_id
+        return table
+
+    def group(self, name: str, colour: tuple[int, int, int], members: tuple[str, ...]) -> LabelSet:
+        """A two-class set over this one: `members` become class 1, called `name`; everything else is background."""
+        return LabelSet(
+            name=name,
+            classes=("background", name),
+            colours=((0, 0, 0), colour),
+            source=self,
+            members=((), members),
+        )
+
+
+# CelebAMask-HQ (Lee et al. 2020, https://arxiv.org/abs/1907.11922), ids in the order of its authors' g_mask.py.
+# `l_` is the person's left, which is the picture's right.
+_CELEBAMASK_COLOURS = {
+    "background": (0, 0, 0),
+    "skin": (204, 110, 90),
+    "nose": (76, 153, 0),
+    "eye_g": (204, 204, 0),
+    "l_eye": (51, 51, 255),
+    "r_eye": (0, 204, 204),
+    "l_brow": (204, 0, 204),
+    "r_brow": (255, 153, 255),
+    "l_ear": (102, 51, 0),
+    "r_ear": (255, 128, 0),
+    "mouth": (102, 204, 0),
+    "u_lip": (255, 255, 0),
+    "l_lip": (0, 0, 153),
+    "hair": (178, 40, 30),
+    "hat": (255, 102, 178),
+    "ear_r": (0, 255, 255),
+    "neck_l": (240, 240, 240),
+    "neck": (255, 204, 153),
+    "cloth": (0, 102, 51),
+}
+
+CELEBAMASK = LabelSet(
+    name="celebamask",
+    classes=tuple(_CELEBAMASK_COLOURS),
+    colours=tuple(_CELEBAMASK_COLOURS.values()),
+    mirrors=(("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear")),
+)
+
+PAINT_ORDER: tuple[str, ...] = CELEBAMASK.classes[1:]
+"""Order in which CelebAMask-HQ's overlapping part files are painted into one mask; a later part covers an earlier one.
+
+It is the authors' own order, which is the order of the ids: an eye seen through glasses stays an eye, the rest of the
+glasses covers skin, hair covers both, a hat covers hair.
+"""
+
+FACE = CELEBAMASK.group(
+    "face",
+    (0, 200, 120),
+    ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip", "l_lip"),
+)
+HAIR = CELEBAMASK.group("hair", (200, 80, 40), ("hair",))
+PERSON = LabelSet("person", ("background", "person"), ((0, 0, 0), (60, 120, 220)))
+
+LABEL_SETS: dict[str, LabelSet] = {labels.name: labels for labels in (FACE, HAIR, CELEBAMASK, PERSON)}
