@@ -23,6 +23,8 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 MAX_PIXELS = 178_956_970
 """Largest picture that is decoded: the size from which Pillow, too, takes a file for a decompression bomb."""
 
+_ORIENTATION = 0x0112  # EXIF's number for the way a camera was held
+
 # What Pillow's decoders raise for files that are broken, cut short or not pictures at all.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -46,13 +48,14 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """uint8 (H, W, 3) RGB from a Pillow image of any mode, turned as its EXIF entry says."""
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(_ORIENTATION, 1) != 1:  # a copy of a large photo is not made for nothing
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits, which convert("RGB") would clip
         return np.repeat(_to_8_bit(np.asarray(image))[..., None], 3, axis=2)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _to_8_bit(grey: np.ndarray) -> np.ndarray:
@@ -107,7 +110,7 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(height, width) as `read_rgb` will return it, from the header alone. Raises `UnreadableImage`."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 lie on their side
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5  # EXIF orientations 5 to 8 lie on their side
             return (image.width, image.height) if turned else (image.height, image.width)
     except _DECODE_ERRORS as error:
         raise UnreadableImage(path, getattr(error, "strerror", None) or "not a picture") from error
@@ -159,12 +162,16 @@ def write_mask(path: Path, mask: np.ndarray, labels: LabelSet | None = None) -> 
 
 
 def write_rgb(path: Path, image: np.ndarray, quality: int = 95) -> None:
-    """Write uint8 (H, W, 3) RGB in the format that the suffix names; `quality` is JPEG's, 1..100."""
+    """Write uint8 (H, W, 3) RGB in the format that the suffix names; `quality` is JPEG's, 1..100.
+
+    Raises ValueError for a picture that the format can't hold (a JPEG: over 65500 pixels a side).
+    """
     coding = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), coding)
-    assert done, path
+    if not done:
+        raise ValueError(f"{path}: {image.shape[1]}x{image.shape[0]} pixels are more than this format holds")
     with written_whole(path) as beside:
-        beside.write_bytes(data)
+        beside.write_bytes(data.tobytes())
 
 
 def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list[Path]:

@@ -16,10 +16,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def finish(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """The exit status of `run(args)`; what a user can mend (ValueError, OSError) is one sentence on stderr and status 1."""
+    """The exit status of `run(args)`; what a user can mend (ValueError, OSError, FloatingPointError) is one sentence on stderr and status 1."""
     try:
         return run(args)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

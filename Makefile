@@ -1,0 +1,44 @@
+# make demo   masks of the photos in examples/, from nothing but git, make and Python >= 3.10
+# make test   the test suite              make lint     style and types
+# make clean  forget .venv and out/       make format   put the code into style
+# Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/faceparse segment --images_path examples --save_path out --overlay
+	@echo
+	@echo "In out/: NAME.png is the mask (white = face), NAME_overlay.jpg shows it on the photo."
+	@echo "Next:    $(BIN)/faceparse segment --images_path YOUR_PHOTOS --save_path masks --overlay"
+	@echo "         $(BIN)/faceparse --help       and README.md for training on your own data"
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
+
+# The two stamps: what is installed is installed again only when setup.py changes.
+$(VENV)/.installed: setup.py
+	@command -v $(PYTHON) > /dev/null || { echo "error: there is no $(PYTHON); install Python 3.10 or newer, or name one: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("error: faceparse needs Python 3.10 or newer, but $(PYTHON) is %d.%d; name a newer one: make PYTHON=python3.12" % v[:2] if v < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[test]'
+	@touch $@

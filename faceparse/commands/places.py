@@ -1,0 +1,103 @@
+"""Where `test.py` writes what: one mask and one overlay a picture, never over an input and never over each other."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+
+from faceparse.images import list_images
+
+
+@dataclass(frozen=True)
+class Place:
+    """A picture, where its mask and overlay go, and its true mask; `truth` is None where there is none."""
+
+    picture: Path
+    mask: Path
+    overlay: Path
+    truth: Path | None
+
+
+def find_places(sources: Sequence[str], recursive: bool, save_path: Path, masks_path: Path | None) -> list[Place]:
+    """The places of all pictures that files, folders and glob patterns stand for, in order.
+
+    Sub-folders are mirrored below `save_path`: those of a folder, and those below the fixed part of a pattern. Masks
+    of an earlier run are left out when `save_path` lies inside of a source. Raises FileNotFoundError as `list_images`.
+    """
+    if save_path.exists() and not save_path.is_dir():
+        raise FileExistsError(f"{save_path}: --save_path is a file; name a folder for the masks")
+    folders = {picture: folder for source in sources for picture, folder in _listed(source, recursive, save_path)}
+    truths = _truths(masks_path, folders)
+    kept = {_key(path) for path in chain(folders, truths.values())}
+    places = []
+    for picture, folder in folders.items():
+        mask = _free(save_path / folder, _mask_names(picture, save_path / folder, kept), kept)
+        overlay = _free(mask.parent, _overlay_names(mask), kept)
+        places.append(Place(picture, mask, overlay, truths.get(picture)))
+    return places
+
+
+def _listed(source: str, recursive: bool, save_path: Path) -> list[tuple[Path, Path]]:
+    """The pictures of one source, each with its folder relative to the source's."""
+    root = _root(source)
+    pictures = list_images(source, recursive)
+    if root.resolve() in save_path.resolve().parents:
+        pictures = [path for path in pictures if save_path.resolve() not in path.resolve().parents]
+        if not pictures:
+            raise FileNotFoundError(f"{source}: no picture here outside of --save_path {save_path}")
+    return [(path, path.parent.relative_to(root)) for path in pictures]
+
+
+def _root(source: str) -> Path:
+    """The folder that a source's sub-folders are counted from: itself, a file's, or the fixed part of a pattern."""
+    path = Path(source)
+    if path.is_dir():
+        return path
+    if path.is_file():
+        return path.parent
+    while glob.has_magic(os.fspath(path)):
+        path = path.parent
+    return path
+
+
+def _truths(masks_path: Path | None, folders: dict[Path, Path]) -> dict[Path, Path]:
+    """Picture -> true mask: the one of the same stem in the mirrored folder; a PNG is taken before a JPEG."""
+    if masks_path is None:
+        return {}
+    masks = list_images(masks_path, recursive=True)
+    if masks_path.is_file():
+        return dict.fromkeys(folders, masks_path) if len(folders) == 1 else {}
+    by_stem = {(path.parent.relative_to(masks_path), path.stem): path for path in sorted(masks, key=_png_last)}
+    found = {picture: by_stem.get((folder, picture.stem)) for picture, folder in folders.items()}
+    return {picture: truth for picture, truth in found.items() if truth is not None}
+
+
+def _png_last(path: Path) -> bool:
+    return path.suffix.lower() == ".png"
+
+
+def _mask_names(picture: Path, folder: Path, kept: set[str]) -> Iterable[str]:
+    """Names for a mask, best first: the stem, marked as a mask beside its own picture, the full name of a twin."""
+    stem, name = picture.stem, picture.name
+    beside = [f"{stem}_mask.png"] if _key(folder / f"{stem}.png") == _key(picture) else []
+    return chain([f"{stem}.png", *beside, f"{name}.png"], (f"{name}_mask{n}.png" for n in count(1)))
+
+
+def _overlay_names(mask: Path) -> Iterable[str]:
+    return chain([f"{mask.stem}_overlay.jpg"], (f"{mask.stem}_overlay{n}.jpg" for n in count(2)))
+
+
+def _free(folder: Path, names: Iterable[str], kept: set[str]) -> Path:
+    """The first name that nothing else has; it is taken from then on."""
+    path = next(path for path in (folder / name for name in names) if _key(path) not in kept)
+    kept.add(_key(path))
+    return path
+
+
+def _key(path: Path) -> str:
+    """Equal for paths that may be one file, on disks that know no capitals too."""
+    return os.fspath(path.resolve()).casefold()

@@ -1,0 +1,185 @@
+"""`test.py`: photos -> masks at their size, and scores where the truth is given."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from faceparse.commands import finish
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from faceparse.commands.places import Place
+    from faceparse.commands.scoring import Scores
+    from faceparse.predictor import Predictor
+
+BATCH_PIXELS = 1 << 25
+"""Pixels in one batch (100 MB as RGB), whatever --batch_size says, unless a single picture is larger."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The flags of `test.py`, paths as `Path`."""
+    parser = argparse.ArgumentParser(
+        prog="test.py", description="Write the mask of every picture as a PNG of the picture's own size."
+    )
+    flag = parser.add_argument
+    flag("--weights_path", type=Path, metavar="FILE", help="weights (default: the bundled face.safetensors)")
+    flag(
+        "--images_path",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="pictures: files, folders or quoted glob patterns",
+    )
+    flag("--recursive", action="store_true", help="also the pictures in sub-folders (default: off)")
+    flag(
+        "--save_path", type=Path, required=True, metavar="FOLDER", help="folder for the masks; sub-folders are mirrored"
+    )
+    flag("--overlay", action="store_true", help="also write NAME_overlay.jpg, the mask over the picture (default: off)")
+    flag(
+        "--masks_path",
+        type=Path,
+        metavar="PATH",
+        help="true masks with the pictures' stems, 0/255 or class ids: prints IoU, Dice, precision and recall and "
+        "writes them to scores.json and scores.csv (default: no scores)",
+    )
+    flag("--batch_size", type=positive, default=8, metavar="N", help="pictures at a time (default: %(default)s)")
+    flag("--device", help="cpu, cuda, cuda:1, mps ... (default: the fastest that is there)")
+    return parser.parse_args(argv)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; its exit status is 1 when a picture or a true mask could not be used."""
+    return finish(run, parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment all pictures, then report; the exit status."""
+    from faceparse.commands.places import find_places
+
+    places = find_places(args.images_path, args.recursive, args.save_path, args.masks_path)
+
+    from faceparse.commands.scoring import Scores  # after the places: torch takes seconds, a wrong path none
+    from faceparse.predictor import load
+
+    predictor = load(args.weights_path, args.device)
+    scores = Scores(predictor.labels) if args.masks_path else None
+    start = time.perf_counter()
+    written, problems = segment(places, predictor, args.batch_size, args.overlay, scores)
+    seconds = time.perf_counter() - start
+    if scores:
+        scores.save(args.save_path)
+        print(scores.table())
+    report(args.save_path, written, seconds, predictor, problems)
+    return 1 if problems else 0
+
+
+def segment(
+    places: list[Place], predictor: Predictor, batch_size: int, overlay: bool, scores: Scores | None
+) -> tuple[int, list[str]]:
+    """Write the mask of every picture that can be read; how many were written, and one sentence for each problem."""
+    from tqdm import tqdm
+
+    written, problems = 0, []
+    with tqdm(total=len(places), unit="picture") as progress:
+        for readable, unreadable in ahead(read, batches(places, batch_size)):
+            problems += unreadable
+            masks = predictor.predict_batch([picture for _, picture in readable])
+            for (place, picture), mask in zip(readable, masks, strict=True):
+                problems += write(predictor, place, picture, mask, overlay)
+                problems += scores.add(place, mask) if scores else []
+            written += len(readable)
+            progress.update(len(readable) + len(unreadable))
+    return written, problems
+
+
+def batches(places: Iterable[Place], batch_size: int) -> Iterator[list[Place]]:
+    """Runs of at most `batch_size` pictures and `BATCH_PIXELS` pixels, in order; a larger picture comes alone."""
+    batch: list[Place] = []
+    pixels = 0
+    for place in places:
+        size = pixels_of(place.picture)
+        if batch and (len(batch) == batch_size or pixels + size > BATCH_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(place)
+        pixels += size
+    yield batch
+
+
+def pixels_of(picture: Path) -> int:
+    """Pixels of a picture, from its header; 0 for a file that is none, which reading it will tell."""
+    from faceparse.images import UnreadableImage, size_of
+
+    try:
+        height, width = size_of(picture)
+    except UnreadableImage:
+        return 0
+    return height * width
+
+
+def read(batch: list[Place]) -> tuple[list[tuple[Place, np.ndarray]], list[str]]:
+    """The places with their pictures, uint8 (H, W, 3) RGB, and one sentence for each that can't be read."""
+    from faceparse.images import UnreadableImage, read_rgb
+
+    readable, unreadable = [], []
+    for place in batch:
+        try:
+            readable.append((place, read_rgb(place.picture)))
+        except UnreadableImage as error:
+            unreadable.append(str(error))
+    return readable, unreadable
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`function(item)` for each item in order; the next one is made in a thread while the caller works on this one."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming: deque[Future[Result]] = deque()
+        for item in items:
+            coming.append(thread.submit(function, item))
+            if len(coming) == 2:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def write(predictor: Predictor, place: Place, picture: np.ndarray, mask: np.ndarray, overlay: bool) -> list[str]:
+    """Write the mask, class ids as a palette PNG, and the view of it; one sentence where there can be no view."""
+    from faceparse import images
+
+    labels = predictor.labels
+    images.write_mask(place.mask, mask, None if labels.is_binary else labels)
+    if overlay:
+        try:
+            images.write_rgb(place.overlay, images.overlay(picture, mask, labels), quality=90)
+        except ValueError as error:
+            return [str(error)]
+    return []
+
+
+def report(save_path: Path, written: int, seconds: float, predictor: Predictor, problems: list[str]) -> None:
+    """What was made, how fast, and everything that went wrong, on stderr."""
+    rate = written / seconds if seconds else 0.0
+    masks = "1 mask" if written == 1 else f"{written} masks"
+    print(f"{masks} in {save_path} after {seconds:.1f} s: {rate:.1f} pictures/s on {predictor.device}", file=sys.stderr)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    if problems:
+        print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {written} masks", file=sys.stderr)

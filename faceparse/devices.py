@@ -1,0 +1,36 @@
+"""Which device computes, and in which precision it does so fastest."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device of that name, or the best one there is. Raises ValueError for a device that is not there."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without the device
+        raise ValueError(f"device {name!r} can't be used here ({str(error).splitlines()[0]}); leave it out or say cpu") from error
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 natively: elsewhere it is emulated and slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):
+        able = torch.cpu.get_capabilities()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
+
+
+def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:
+    """Mixed precision for the device: "bf16", "fp32", or "auto", bf16 where the device is fast at it."""
+    wanted = has_fast_bf16(device) if precision == "auto" else precision == "bf16"
+    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()

@@ -1,0 +1,111 @@
+"""One epoch of training and one pass of evaluation, as plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.swa_utils import AveragedModel
+
+from faceparse.devices import autocast
+from faceparse.losses import Loss
+from faceparse.metrics import Confusion
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+def train_one_epoch(
+    model: nn.Module,
+    average: AveragedModel,
+    batches: Batches,
+    loss_fn: Loss,
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
+    device: torch.device,
+    precision: str = "auto",
+    clip_norm: float = 1.0,
+    on_step: Callable[[float], None] | None = None,
+) -> float:
+    """Mean loss over the pictures of one pass; `average` follows the weights, `on_step` hears every loss.
+
+    Batches are float32 (B, 3, H, W) pictures and int64 (B, H, W) ids. Raises FloatingPointError for a non-finite loss.
+    """
+    model.train()
+    total, seen = 0.0, 0
+    for image, target in batches:
+        image, target = _to(device, image), target.to(device, non_blocking=True)
+        with autocast(device, precision):
+            logits = model(image)
+        loss = loss_fn(logits.float(), target)
+        value = loss.item()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {value} after {seen} pictures of this epoch; lower --lr or check the masks")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        optimizer.step()
+        scheduler.step()  # per step, not per epoch
+        average.update_parameters(model)
+        total, seen = total + value * len(image), seen + len(image)
+        if on_step is not None:
+            on_step(value)
+    return total / max(seen, 1)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, batches: Batches, loss_fn: Loss, classes: int, device: torch.device, precision: str = "auto"
+) -> tuple[float, Confusion]:
+    """Mean loss over the pictures and the pooled confusion of `classes` classes. Batches as in `train_one_epoch`."""
+    model.eval()
+    confusion = Confusion(classes)
+    total, seen = 0.0, 0
+    for image, target in batches:
+        image, target = _to(device, image), target.to(device, non_blocking=True)
+        with autocast(device, precision):
+            logits = model(image)
+        total, seen = total + loss_fn(logits.float(), target).item() * len(image), seen + len(image)
+        confusion.add(logits.argmax(dim=1).cpu(), target.cpu())
+    return total / max(seen, 1), confusion
+
+
+def create_optimizer(model: nn.Module, lr: float, encoder_lr: float, weight_decay: float) -> Optimizer:
+    """AdamW with a rate of its own for the encoder; biases and norms, which have one axis, do not decay."""
+    groups = []
+    for part, rate in (("encoder", encoder_lr), ("", lr)):
+        named = [(n, p) for n, p in model.named_parameters() if n.startswith("encoder.") == (part == "encoder")]
+        groups.append({"params": [p for _, p in named if p.ndim > 1], "lr": rate, "weight_decay": weight_decay})
+        groups.append({"params": [p for _, p in named if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups)
+
+
+def create_schedule(optimizer: Optimizer, steps: int, warmup: int, floor: float = 0.01) -> LRScheduler:
+    """Rate per step: up in a line for `warmup` steps, then down half a cosine to `floor` of the peak at step `steps`."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        along = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return floor + (1 - floor) * 0.5 * (1 + float(torch.cos(torch.tensor(along * torch.pi))))
+
+    return LambdaLR(optimizer, factor)
+
+
+def create_average(model: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of weights and statistics; its memory grows to `decay` over the first steps."""
+
+    def blend(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        if not average.is_floating_point():
+            return current
+        keep = min(decay, (1 + int(count)) / (10 + int(count)))
+        return average + (1 - keep) * (current - average)
+
+    return AveragedModel(model, avg_fn=blend, use_buffers=True)
+
+
+def _to(device: torch.device, image: Tensor) -> Tensor:
+    return image.to(device, non_blocking=True, memory_format=torch.channels_last)

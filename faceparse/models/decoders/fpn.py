@@ -1,0 +1,57 @@
+"""Panoptic FPN's semantic branch (Kirillov et al. 2019, https://arxiv.org/abs/1901.02446), the light default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SmoothedLevel(nn.Module):
+    """3x3 convolution, group norm and ReLU, once per level on the way from `level` to the finest one, at least once."""
+
+    def __init__(self, in_channels: int, out_channels: int, steps: int):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(in_channels if i == 0 else out_channels, out_channels, 3, padding=1, bias=False),
+                nn.GroupNorm(32, out_channels),
+                nn.ReLU(inplace=True),
+            )
+            for i in range(max(1, steps))
+        )
+
+    def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
+        """`sizes`: (height, width) of the finer levels on the way, finest last; empty at the finest level itself."""
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i < len(sizes):
+                x = F.interpolate(x, size=sizes[i], mode="bilinear", align_corners=True)
+        return x
+
+
+class FPNDecoder(nn.Module):
+    """Top-down pyramid over the features at 1/4 ... 1/32; its levels are smoothed, brought to 1/4 and added up.
+
+    `widths`: channels of the pyramid, channels of the result. The defaults, group norm, dropout and corner-aligned
+    upsampling between levels are segmentation_models_pytorch's, so that states can be exchanged with it.
+    """
+
+    head_kernel = 1
+
+    def __init__(self, channels: Sequence[int], widths: Sequence[int] = (256, 128), dropout: float = 0.2):
+        super().__init__()
+        pyramid_channels, out_channels = widths
+        self.out_channels = out_channels
+        self.laterals = nn.ModuleList(nn.Conv2d(c, pyramid_channels, 1) for c in channels[-4:])
+        self.smooth = nn.ModuleList(SmoothedLevel(pyramid_channels, out_channels, steps) for steps in range(4))
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        pyramid = [lateral(c) for lateral, c in zip(self.laterals, features[-4:], strict=True)]  # p2 ... p5
+        for i in (2, 1, 0):
+            pyramid[i] = pyramid[i] + F.interpolate(pyramid[i + 1], size=pyramid[i].shape[-2:], mode="nearest")
+        sizes = [(p.shape[-2], p.shape[-1]) for p in pyramid]
+        levels = [smooth(p, sizes[:i][::-1]) for i, (smooth, p) in enumerate(zip(self.smooth, pyramid, strict=True))]
+        return self.dropout(levels[0] + levels[1] + levels[2] + levels[3])  # (B, out_channels, H/4, W/4)

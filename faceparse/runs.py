@@ -1,0 +1,134 @@
+"""A training's run folder: how it was started, how it went (CSV, PNG, TensorBoard), and its split."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import timm
+import torch
+import torchvision
+from torch.utils.tensorboard import SummaryWriter
+
+from faceparse.data.folder import Pair
+from faceparse.images import write_rgb, written_whole
+
+Row = dict[str, float]
+
+_PANELS = {"loss": ("train_loss", "val_loss"), "score": ("val_iou", "val_dice"), "learning rate": ("lr",)}
+_COLOURS = ((200, 80, 40), (40, 110, 200))
+
+
+@dataclass
+class Run:
+    """What happened so far, epoch by epoch, mirrored to files in `folder`."""
+
+    folder: Path
+    rows: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.board = SummaryWriter(os.fspath(self.folder))
+
+    def record_start(self, settings: dict[str, object], sizes: dict[str, int]) -> None:
+        """Append command, settings, versions and git state to run.json; a resumed run adds a second entry."""
+        path = self.folder / "run.json"
+        starts = json.loads(path.read_text()) if path.exists() else []
+        starts.append({"command": command(), "settings": settings, "pictures": sizes, "versions": versions(), "git": git_state()})
+        with written_whole(path) as beside:
+            beside.write_text(json.dumps(starts, indent=1, default=str) + "\n")
+
+    def record_split(self, training: Sequence[Pair], validation: Sequence[Pair]) -> None:
+        """Write split.csv, which `--split` reads back."""
+        with written_whole(self.folder / "split.csv") as beside, beside.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows((pair.image.name, "train") for pair in training)
+            writer.writerows((pair.image.name, "val") for pair in validation)
+
+    def record_epoch(self, row: Row) -> None:
+        """Add an epoch to curves.csv, curves.png and TensorBoard."""
+        self.rows.append(row)
+        for name, value in row.items():
+            self.board.add_scalar(name, value, int(row["epoch"]))
+        with written_whole(self.folder / "curves.csv") as beside, beside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        write_rgb(self.folder / "curves.png", draw_curves(self.rows))
+        self.board.flush()
+
+    def record_step(self, step: int, loss: float) -> None:
+        """Add a batch's loss to TensorBoard."""
+        self.board.add_scalar("step_loss", loss, step)
+
+    def record_picture(self, name: str, picture: np.ndarray, epoch: int) -> None:
+        """Add uint8 (H, W, 3) RGB to TensorBoard."""
+        self.board.add_image(name, picture, epoch, dataformats="HWC")
+
+
+def draw_curves(rows: Sequence[Row], width: int = 480, height: int = 320) -> np.ndarray:
+    """Losses, scores and learning rate over the epochs side by side: uint8 (height, 3 width, 3) RGB."""
+    return np.hstack([_panel(title, names, rows, width, height) for title, names in _PANELS.items()])
+
+
+def _panel(title: str, names: Sequence[str], rows: Sequence[Row], width: int, height: int) -> np.ndarray:
+    picture = np.full((height, width, 3), 255, np.uint8)
+    left, top, right, bottom = 64, 34, width - 16, height - 30
+    values = [row[name] for row in rows for name in names if np.isfinite(row[name])] or [0.0]
+    low, high = min(values), max(values)
+    span = high - low or 1.0
+
+    def write(text: str, x: int, y: int, colour: tuple[int, int, int] = (60, 60, 60)) -> None:
+        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
+
+    cv2.rectangle(picture, (left, top), (right, bottom), (200, 200, 200), 1)
+    write(title, left, 22)
+    write(f"{high:.4g}", 4, top + 10)
+    write(f"{low:.4g}", 4, bottom)
+    write(f"epoch {rows[0]['epoch']:.0f} to {rows[-1]['epoch']:.0f}", left, height - 10)
+    for i, (name, colour) in enumerate(zip(names, _COLOURS, strict=False)):
+        write(name, right - 90 * (len(names) - i), 22, colour)
+        points = [
+            (left + (right - left) * k / max(1, len(rows) - 1), bottom - (bottom - top) * (row[name] - low) / span)
+            for k, row in enumerate(rows)
+            if np.isfinite(row[name])
+        ]
+        cv2.polylines(picture, [np.array(points, np.float64).round().astype(np.int32).reshape(-1, 1, 2)], False, colour, 2, cv2.LINE_AA)
+    return picture
+
+
+def command() -> str:
+    """The command line of this process, as it can be typed again."""
+    return shlex.join([Path(sys.executable).name, *[Path(sys.argv[0]).name, *sys.argv[1:]]])
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result may depend on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def git_state() -> str:
+    """Commit of the code that runs, with "-dirty" when it was changed since; "unknown" outside a checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True)
+    except FileNotFoundError:  # no git on this machine
+        return "unknown"
+    return answer.stdout.strip() or "unknown"

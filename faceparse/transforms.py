@@ -1,0 +1,136 @@
+"""From a picture to what a network reads, and the changes that a picture and its mask go through in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from faceparse.labels import LabelSet
+
+MIN_SIDE = 32
+"""Fewest pixels a side that an encoder of stride 32 can work on."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a network wants its pictures: `size` px for the longer side; RGB in 0..1 minus `mean`, divided by `std`."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __call__(self, image: np.ndarray) -> Tensor:
+        """uint8 (H, W, 3) RGB -> float32 (3, h, w): aspect kept, the longer side `size`, no side under 32 pixels."""
+        return self.normalise(resize(image, self.network_hw(image.shape[0], image.shape[1])))
+
+    def network_hw(self, height: int, width: int) -> tuple[int, int]:
+        """(h, w) at which the network sees a picture of that size."""
+        scale = self.size / max(height, width)
+        return max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
+
+    def normalise(self, image: np.ndarray) -> Tensor:
+        """uint8 (h, w, 3) RGB -> float32 (3, h, w)."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()
+        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        return (pixels - mean * 255) / (std * 255)
+
+    def undo(self, pixels: Tensor) -> np.ndarray:
+        """float32 (3, h, w) normalised -> uint8 (h, w, 3) RGB."""
+        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        return ((pixels.cpu() * std + mean) * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
+def resize(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (h, w, 3); averaged where it shrinks, bilinear where it grows."""
+    if image.shape[:2] == hw:
+        return image
+    shrinks = hw[0] * hw[1] < image.shape[0] * image.shape[1]
+    return cv2.resize(image, hw[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def letterbox(image: np.ndarray, mask: np.ndarray, size: int, fill: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both fitted into size x size from the upper left: picture padded with black, mask (nearest neighbour) with `fill`."""
+    height, width = mask.shape
+    scale = size / max(height, width)
+    h, w = max(1, round(height * scale)), max(1, round(width * scale))
+    below_right = (0, size - h, 0, size - w, cv2.BORDER_CONSTANT)
+    small = cv2.resize(mask, (w, h), interpolation=cv2.INTER_NEAREST_EXACT)
+    return cv2.copyMakeBorder(resize(image, (h, w)), *below_right), cv2.copyMakeBorder(small, *below_right, value=fill)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of a training pair; every amount is the largest one, probabilities are per picture.
+
+    The face keeps its upright pose within `rotation` degrees and appears `scale` times as large as a picture that is
+    fitted to `size`. What comes in from beyond the border is a plain colour, background in the mask.
+    """
+
+    size: int
+    flip: float = 0.5
+    rotation: float = 25.0
+    scale: tuple[float, float] = (0.6, 1.6)
+    shift: float = 0.15
+    brightness: float = 0.3
+    contrast: float = 0.3
+    saturation: float = 0.4
+    tint: float = 0.08
+    grey: float = 0.05
+    blur: float = 0.15
+    jpeg: float = 0.15
+
+    def __call__(
+        self, image: np.ndarray, mask: np.ndarray, labels: LabelSet, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 (H, W, 3) RGB and uint8 (H, W) ids of `labels` -> the same, changed, at size x size."""
+        image, mask = self.move(image, mask, rng)
+        if rng.random() < self.flip:
+            image, mask = flip(image, mask, labels)
+        return self.recolour(image, rng), mask
+
+    def move(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Scale, turn and shift in one resampling: bilinear for the picture, nearest neighbour for the ids."""
+        height, width = mask.shape
+        low, high = np.log(self.scale)
+        scale = self.size / max(height, width) * np.exp(rng.uniform(low, high))
+        while scale < 0.6 and min(height, width) > 2 * MIN_SIDE:  # averaged halves first: bilinear alone would alias
+            height, width, scale = height // 2, width // 2, scale * 2
+        if (height, width) != mask.shape:
+            mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+            image = resize(image, (height, width))
+        matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-self.rotation, self.rotation), scale)
+        # A picture that has become larger than the window may move until it just fills it; a smaller one stays inside.
+        slack = (np.abs(np.array([width, height]) * scale - self.size)) / 2 + self.shift * self.size
+        matrix[:, 2] += self.size / 2 - np.array([width / 2, height / 2]) + rng.uniform(-1, 1, 2) * slack
+        hw = (self.size, self.size)
+        border = tuple(int(v) for v in rng.integers(0, 256, 3))
+        return (
+            cv2.warpAffine(image, matrix, hw, flags=cv2.INTER_LINEAR, borderValue=border),
+            cv2.warpAffine(mask, matrix, hw, flags=cv2.INTER_NEAREST, borderValue=0),
+        )
+
+    def recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Brightness, contrast, saturation, tint; now and then grey, blurred or coded as a poor JPEG."""
+        contrast, brightness = 1 + rng.uniform(-1, 1) * self.contrast, rng.uniform(-1, 1) * self.brightness * 128
+        gains = contrast * (1 + rng.uniform(-1, 1, 3) * self.tint)
+        levels = np.arange(256, dtype=np.float32)[:, None]
+        curve = np.clip((levels - 128) * gains + 128 + brightness, 0, 255).astype(np.uint8)  # (256, 3)
+        image = cv2.LUT(image, curve[None])
+        saturation = 0.0 if rng.random() < self.grey else 1 + rng.uniform(-1, 1) * self.saturation
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        image = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
+        if rng.random() < self.blur:
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2.0))
+        if rng.random() < self.jpeg:
+            coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])[1]
+            image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        return image
+
+
+def flip(image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+    """Both mirrored left to right; classes that have a left and a right change names with it."""
+    return np.ascontiguousarray(image[:, ::-1]), labels.mirror_table[mask[:, ::-1]]

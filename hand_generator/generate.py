@@ -1,0 +1,236 @@
+"""The run behind `python -m hand_generator`: survey the inputs, plan every output, paste in processes."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from faceparse import images
+from faceparse.labels import CELEBAMASK, FACE, FOREGROUND, IGNORE
+from hand_generator.hands import pairs_in, read_hands
+from hand_generator.paste import STYLES
+
+MANIFEST = "manifest.csv"
+COLUMNS = ("number", "face", "hand", "style", "rotation", "seed", "angle", "scale", "x", "y")
+PLANNED = COLUMNS[:6]  # known before the pasting: a finished output is kept when these agree
+_OUTPUTS_PER_TASK = 20
+
+Row = dict[str, str]
+Pair = tuple[Path, Path]
+Map = Callable[..., Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One picture to make: what is known of its manifest row, its face, and its own source of chance."""
+
+    row: Row
+    face: Pair
+    rng: np.random.Generator
+
+    @property
+    def number(self) -> str:
+        """What the files are called."""
+        return self.row["number"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Outputs of one hand, which is the `index`-th of a picture; what one worker does at a time."""
+
+    source: Pair
+    index: int
+    outputs: tuple[Output, ...]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make what is missing and write the manifest; 1 when anything was skipped.
+
+    Raises ValueError and OSError for what stops the whole run.
+    """
+    start = time.monotonic()
+    _check_folders(args)
+    with _mapper(args.workers) as map_in_workers:
+        faces, hands, faults = _survey(args, map_in_workers)
+        for fault in faults:
+            print(f"skipped: {fault}", file=sys.stderr)
+        done = {} if args.overwrite else _finished(args)
+        tasks, kept = _plan(args, faces, hands, done)
+        made, failed = _paste_all(args, tasks, kept, map_in_workers)
+    skipped = len(faults) + failed
+    print(
+        f"made {made} and kept {len(kept)} faces with hands in {args.fahand_dir} (masks in {args.mahand_dir}), "
+        f"skipped {skipped}, in {time.monotonic() - start:.1f} s",
+        file=sys.stderr,
+    )
+    return 1 if skipped else 0
+
+
+def _check_folders(args: argparse.Namespace) -> None:
+    """ValueError when an output folder is an input folder, whose files N.jpg or N.png it could overwrite."""
+    inputs = args.faces_dir, args.masks_dir, args.hands_dir / "images", args.hands_dir / "masks"
+    for output in (args.fahand_dir, args.mahand_dir):
+        if output.resolve() in {path.resolve() for path in inputs}:
+            raise ValueError(f"{output} is read from and would be written to: choose another folder for the output")
+
+
+@contextmanager
+def _mapper(workers: int) -> Iterator[Map]:
+    """A `map(function, items, chunksize=...)` that keeps the order and runs in `workers` processes (1: in this one)."""
+    if workers > 1:
+        with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+            yield pool.map
+    else:
+        yield lambda function, items, chunksize=1: map(function, items)
+
+
+def _survey(
+    args: argparse.Namespace, map_in_workers: Map
+) -> tuple[list[Pair], list[tuple[Pair, list[str]]], list[str]]:
+    """Faces that can take a hand; pictures of hands with the names of their hands; a sentence for every other file."""
+    face_pairs, faults = pairs_in(args.faces_dir, args.masks_dir)
+    hand_pairs, hand_faults = pairs_in(args.hands_dir / "images", args.hands_dir / "masks")
+    face_checks = list(map_in_workers(_face_fault, face_pairs, chunksize=32))
+    hand_checks = list(map_in_workers(partial(_hand_names, from_frames=args.from_frames), hand_pairs, chunksize=4))
+    faults += hand_faults + [check for check in [*face_checks, *hand_checks] if isinstance(check, str)]
+    faces = [pair for pair, fault in zip(face_pairs, face_checks, strict=True) if fault is None]
+    hands = [(pair, names) for pair, names in zip(hand_pairs, hand_checks, strict=True) if isinstance(names, list)]
+    for what, usable, folder in (("face", faces, args.masks_dir), ("hand", hands, args.hands_dir)):
+        if not usable:
+            raise ValueError("; ".join([*faults[:3], f"no usable {what} is left in {folder}"]))
+    return faces, hands, faults
+
+
+def _face_fault(pair: Pair) -> str | None:
+    """Why a face cannot take a hand, or None."""
+    image_path, mask_path = pair
+    try:
+        mask = images.read_mask(mask_path)
+        images.check_sizes(image_path, images.size_of(image_path), mask_path, mask.shape)
+    except ValueError as error:
+        return str(error)
+    return None if face_of(mask).any() else f"{mask_path}: no face pixel in this mask to put a hand on"
+
+
+def _hand_names(pair: Pair, from_frames: bool) -> list[str] | str:
+    """The names of the hands in a picture, or why there is none."""
+    try:
+        return [hand.name for hand in read_hands(*pair, from_frames)]
+    except ValueError as error:
+        return str(error)
+
+
+def holds_ids(mask: np.ndarray) -> bool:
+    """Whether a mask holds CelebAMask-HQ ids; otherwise it is 0/255, maybe with the noise of a JPEG."""
+    present = np.bincount(mask.ravel(), minlength=256) > 0
+    return bool(present[1 : len(CELEBAMASK)].any() and not present[len(CELEBAMASK) : IGNORE].any())
+
+
+def face_of(mask: np.ndarray) -> np.ndarray:
+    """Where the face is, bool (H, W), in uint8 (H, W) of 0/255 or ids."""
+    return FACE.table[mask] == 1 if holds_ids(mask) else mask > FOREGROUND // 2
+
+
+def _finished(args: argparse.Namespace) -> dict[str, Row]:
+    """Number -> row of the last manifest, for the outputs whose picture and mask are there."""
+    try:
+        with open(args.fahand_dir / MANIFEST, newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if set(row) == set(COLUMNS) and None not in row.values()]
+    except FileNotFoundError:
+        return {}
+    return {row["number"]: row for row in rows if all(path.is_file() for path in _paths(args, row))}
+
+
+def _paths(args: argparse.Namespace, row: Row) -> Pair:
+    """Where an output's picture and mask go."""
+    return args.fahand_dir / f"{row['number']}.jpg", args.mahand_dir / f"{row['number']}.png"
+
+
+def _plan(
+    args: argparse.Namespace, faces: list[Pair], hands: list[tuple[Pair, list[str]]], done: dict[str, Row]
+) -> tuple[list[Task], list[Row]]:
+    """The tasks, and the rows in `done` that stay as they are. Outputs are numbered by (hand, rotation, repeat)."""
+    tasks: list[Task] = []
+    kept: list[Row] = []
+    numbers = itertools.count()
+    for source, index, name in ((source, *hand) for source, names in hands for hand in enumerate(names)):
+        turns = (rotation for rotation in args.rotations for _ in range(args.repeats))
+        outputs = [_output(args, next(numbers), faces, name, rotation) for rotation in turns]
+        kept += [done[output.number] for output in outputs if _same(output, done)]
+        missing = [output for output in outputs if not _same(output, done)]
+        slices = (missing[i : i + _OUTPUTS_PER_TASK] for i in range(0, len(missing), _OUTPUTS_PER_TASK))
+        tasks += [Task(source, index, tuple(some)) for some in slices]
+    return tasks, kept
+
+
+def _output(args: argparse.Namespace, number: int, faces: list[Pair], hand: str, rotation: float) -> Output:
+    """An output on a random face; seed and number alone decide everything about it that is left to chance."""
+    rng = np.random.default_rng([args.seed, number])
+    face = faces[rng.integers(len(faces))]
+    planned = str(number), face[0].name, hand, args.style, f"{rotation:g}", str(args.seed)
+    return Output(dict(zip(PLANNED, planned, strict=True)), face, rng)
+
+
+def _same(output: Output, done: dict[str, Row]) -> bool:
+    """Whether an earlier run has finished this very output."""
+    row = done.get(output.number)
+    return row is not None and all(row[column] == output.row[column] for column in PLANNED)
+
+
+def _paste_all(args: argparse.Namespace, tasks: list[Task], kept: list[Row], map_in_workers: Map) -> tuple[int, int]:
+    """Do the tasks and write the manifest, also when interrupted; how many outputs were made, and how many failed."""
+    made: list[Row] = []
+    failed = 0
+    try:
+        with tqdm(total=sum(len(task.outputs) for task in tasks), unit="face", disable=not tasks) as bar:
+            for results in map_in_workers(partial(_do, args), tasks):
+                made += [result for result in results if isinstance(result, dict)]
+                faults = [result for result in results if isinstance(result, str)]
+                for fault in faults:
+                    bar.write(f"skipped: {fault}", file=sys.stderr)
+                failed += len(faults)
+                bar.update(len(results))
+    finally:
+        _write_manifest(args.fahand_dir / MANIFEST, kept + made)
+    return len(made), failed
+
+
+def _do(args: argparse.Namespace, task: Task) -> list[Row | str]:
+    """Paste and write the outputs of a task: the manifest's row for each, or why it could not be made."""
+    hand = read_hands(*task.source, args.from_frames)[task.index]
+    results: list[Row | str] = []
+    for output in task.outputs:
+        try:
+            image, mask = images.read_pair(*output.face)
+        except ValueError as error:  # a photo that was found to be cut short only now
+            results.append(f"{error}, so there is no number {output.number}")
+            continue
+        pasted = STYLES[args.style](image, mask, hand, output.rng, float(output.row["rotation"]), face_of(mask))
+        image_path, mask_path = _paths(args, output.row)
+        images.write_rgb(image_path, pasted.image)
+        images.write_mask(mask_path, pasted.mask, CELEBAMASK if holds_ids(mask) else None)
+        place = {"angle": f"{pasted.angle:.2f}", "scale": f"{pasted.scale:.4f}", "x": str(pasted.x), "y": str(pasted.y)}
+        results.append(output.row | place)
+    return results
+
+
+def _write_manifest(path: Path, rows: list[Row]) -> None:
+    """One row for each output, in the order of their numbers."""
+    with images.written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(sorted(rows, key=lambda row: int(row["number"])))

@@ -1,0 +1,36 @@
+"""Everything that is to be known about the package, for pip and for the Makefile; it is written nowhere else."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="faceparse",
+    version="0.1.0",
+    description="Masks of faces, hair and portraits out of photos: data preparation, training and use",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=[
+        *find_packages(include=["faceparse", "faceparse.*", "hand_generator", "hand_generator.*"]),
+        "faceparse.weights",
+    ],
+    package_dir={"faceparse.weights": "weights"},
+    package_data={"faceparse.weights": ["*.safetensors", "README.md"]},
+    install_requires=[
+        # Each torchvision is built for one torch; these two lower bounds are such a pair, and pip finds the later ones.
+        "torch>=2.4,!=2.13.0",
+        "torchvision>=0.19",
+        "timm>=1.0",
+        # The headless build is the same library without windows: the other one needs libGL, which a bare machine lacks.
+        "opencv-python-headless>=4.8",
+        "numpy>=1.26",
+        "pillow>=10.1",
+        "safetensors>=0.4.3",
+        "tensorboard>=2.14",
+        "tqdm>=4.64",
+    ],
+    extras_require={"test": ["pytest>=8", "ruff>=0.9", "mypy>=1.11", "setuptools>=70.1"]},
+    entry_points={"console_scripts": ["faceparse = faceparse.cli:main"]},
+)
