@@ -27,6 +27,10 @@ from faceparse.transforms import Preprocess
 FORMAT = "1"
 
 
+class WrongFormat(ValueError):
+    """A safetensors file that is not ours, or of a format that this version does not know."""
+
+
 @dataclass(frozen=True)
 class Design:
     """What a model is built from, as `create_model` takes it; None is the architecture's own choice."""
@@ -81,23 +85,31 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            design, labels, preprocess = _described(path, metadata)
+            _check_format(path, metadata)
+            design, labels, preprocess = _described(metadata)
             model = design.build(len(labels))
             model.load_state_dict({key: _loaded(file.get_tensor(key)) for key in file.keys()})
-    except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except WrongFormat:
+        raise
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:  # JSON's errors are ValueErrors
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path}: not a weights file of faceparse, or a damaged one ({reason})") from error
     about = {key: value for key, value in metadata.items() if key not in ("format", "design", "labels", "preprocess")}
     return Checkpoint(model.eval(), design, labels, preprocess, about)
 
 
-def _described(path: Path, metadata: dict[str, str]) -> tuple[Design, LabelSet, Preprocess]:
+def _check_format(path: Path, metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
-        raise ValueError(
+        raise WrongFormat(
             f"{path}: format {metadata.get('format', 'unknown')!r} is not one that this version reads; "
             "weights for use are the .safetensors files that train.py writes"
         )
+
+
+def _described(metadata: dict[str, str]) -> tuple[Design, LabelSet, Preprocess]:
     shape, numbers = json.loads(metadata["labels"]), json.loads(metadata["preprocess"])
+    design = json.loads(metadata["design"])
+    widths = design.pop("widths", None)
     labels = LabelSet(
         shape["name"],
         tuple(shape["classes"]),
@@ -108,7 +120,7 @@ def _described(path: Path, metadata: dict[str, str]) -> tuple[Design, LabelSet, 
     if known is not None and known.classes == labels.classes:
         labels = known  # ours also knows how it is made from a larger set
     preprocess = Preprocess(int(numbers["size"]), tuple(numbers["mean"]), tuple(numbers["std"]))
-    return Design(**json.loads(metadata["design"])), labels, preprocess
+    return Design(**design, widths=tuple(widths) if widths else None), labels, preprocess
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -123,7 +135,9 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path}: not a training state of train.py, or a damaged one; start anew without it") from error
+        raise ValueError(
+            f"{path}: not a training state of train.py, or a damaged one; start anew without it"
+        ) from error
 
 
 def _stored(value: Tensor, half: bool) -> Tensor:

@@ -17,7 +17,9 @@ def choose_device(name: str | None = None) -> torch.device:
         torch.empty(1, device=name)
         return torch.device(name)
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without the device
-        raise ValueError(f"device {name!r} can't be used here ({str(error).splitlines()[0]}); leave it out or say cpu") from error
+        raise ValueError(
+            f"device {name!r} can't be used here ({str(error).splitlines()[0]}); leave it out or say cpu"
+        ) from error
 
 
 def has_fast_bf16(device: torch.device) -> bool:

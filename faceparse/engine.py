@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +42,9 @@ def train_one_epoch(
         loss = loss_fn(logits.float(), target)
         value = loss.item()
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {value} after {seen} pictures of this epoch; lower --lr or check the masks")
+            raise FloatingPointError(
+                f"loss is {value} after {seen} pictures of this epoch; lower --lr or check the masks"
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
@@ -84,7 +85,7 @@ def create_optimizer(model: nn.Module, lr: float, encoder_lr: float, weight_deca
 
 
 def create_schedule(optimizer: Optimizer, steps: int, warmup: int, floor: float = 0.01) -> LRScheduler:
-    """Rate per step: up in a line for `warmup` steps, then down half a cosine to `floor` of the peak at step `steps`."""
+    """Rate per step: up in a line for `warmup` steps, then down half a cosine to `floor` times the peak at `steps`."""
 
     def factor(step: int) -> float:
         if step < warmup:

@@ -84,7 +84,10 @@ def read_grey(path: str | os.PathLike[str]) -> np.ndarray:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise UnreadableImage(path, error.strerror or error) from error
-    grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
+    try:
+        grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise UnreadableImage(path, error.err) from error
     if grey is None:
         raise UnreadableImage(path, "empty, cut short or not a picture")
     return grey
@@ -94,22 +97,28 @@ def read_grey(path: str | os.PathLike[str]) -> np.ndarray:
 def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A Pillow image with its pixels loaded; everything that goes wrong becomes `UnreadableImage`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large photos and odd metadata; neither is an error here
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
-                image.load()
-                yield image
+        with _without_warnings(), Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
+            image.load()
+            yield image
     except _DECODE_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error).replace(repr(os.fspath(path)), "the file")
         raise UnreadableImage(path, reason) from error
 
 
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of large photos and odd metadata; neither is an error here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(height, width) as `read_rgb` will return it, from the header alone. Raises `UnreadableImage`."""
     try:
-        with Image.open(path) as image:
+        with _without_warnings(), Image.open(path) as image:
             turned = image.getexif().get(_ORIENTATION, 1) >= 5  # EXIF orientations 5 to 8 lie on their side
             return (image.width, image.height) if turned else (image.height, image.width)
     except _DECODE_ERRORS as error:
@@ -184,7 +193,10 @@ def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list
         return [path]
     if path.is_dir():
         found: Iterable[Path] = (
-            Path(folder) / name for folder, _, names in os.walk(path) if recursive or Path(folder) == path for name in names
+            Path(folder) / name
+            for folder, _, names in os.walk(path)
+            if recursive or Path(folder) == path
+            for name in names
         )
     else:
         found = (Path(name) for name in glob.glob(os.fspath(source), recursive=True) if os.path.isfile(name))

@@ -25,7 +25,7 @@ class LabelSet:
     """Named classes with ids 0, 1, 2 ... in order; class 0 is the background.
 
     `colours` are RGB, 0..255. `mirrors` names the pairs that change places when a picture is flipped left to right.
-    `members` says, class by class, which classes of `source` make up a class of this set (empty: its own masks on disk).
+    `members` says, class by class, which classes of `source` make up a class of this set.
     """
 
     name: str
@@ -43,10 +43,17 @@ class LabelSet:
         """Whether a mask of this set is written as 0 and 255 instead of class ids."""
         return len(self.classes) == 2
 
+    @property
+    def sources(self) -> tuple[LabelSet, ...]:
+        """The set that this one is made of, the set that that one is made of, and so on."""
+        return (self.source, *self.source.sources) if self.source else ()
+
     def id(self, class_name: str) -> int:
         """The id of a class; ValueError names the choices when there is no such class."""
         if class_name not in self.classes:
-            raise ValueError(f"label set {self.name!r} has no class {class_name!r}; choose from: {', '.join(self.classes)}")
+            raise ValueError(
+                f"label set {self.name!r} has no class {class_name!r}; choose from: {', '.join(self.classes)}"
+            )
         return self.classes.index(class_name)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Losses by name: each takes logits (B, K, H, W) and class ids (B, H, W), passes over `IGNORE`, and returns a scalar."""
+"""Losses by name: each takes logits (B, K, H, W) and class ids (B, H, W), passes over `IGNORE`, returns a scalar."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def dice(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - 2 sum(p t) / (sum p + sum t), pooled over the batch, mean over the foreground classes that the batch's truth has.
+    """1 - 2 sum(p t) / (sum p + sum t), pooled over the batch, mean over the foreground classes that its truth has.
 
-    A batch without any foreground class scores 0. (Milletari et al. 2016, https://arxiv.org/abs/1606.04797, without squares.)
+    A batch without any foreground class scores 0. Milletari et al. 2016, https://arxiv.org/abs/1606.04797.
     """
     classes = logits.shape[1]
     counts = (target != IGNORE).float()  # (B, H, W)

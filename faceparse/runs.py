@@ -6,9 +6,7 @@ import csv
 import json
 import os
 import platform
-import shlex
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,11 +37,12 @@ class Run:
     def __post_init__(self) -> None:
         self.board = SummaryWriter(os.fspath(self.folder))
 
-    def record_start(self, settings: dict[str, object], sizes: dict[str, int]) -> None:
+    def record_start(self, command: str, settings: dict[str, object], pictures: dict[str, int]) -> None:
         """Append command, settings, versions and git state to run.json; a resumed run adds a second entry."""
         path = self.folder / "run.json"
         starts = json.loads(path.read_text()) if path.exists() else []
-        starts.append({"command": command(), "settings": settings, "pictures": sizes, "versions": versions(), "git": git_state()})
+        start = {"command": command, "settings": settings, "pictures": pictures}
+        starts.append(start | {"versions": versions(), "git": git_state()})
         with written_whole(path) as beside:
             beside.write_text(json.dumps(starts, indent=1, default=str) + "\n")
 
@@ -102,13 +101,15 @@ def _panel(title: str, names: Sequence[str], rows: Sequence[Row], width: int, he
             for k, row in enumerate(rows)
             if np.isfinite(row[name])
         ]
-        cv2.polylines(picture, [np.array(points, np.float64).round().astype(np.int32).reshape(-1, 1, 2)], False, colour, 2, cv2.LINE_AA)
+        cv2.polylines(
+            picture,
+            [np.array(points, np.float64).round().astype(np.int32).reshape(-1, 1, 2)],
+            False,
+            colour,
+            2,
+            cv2.LINE_AA,
+        )
     return picture
-
-
-def command() -> str:
-    """The command line of this process, as it can be typed again."""
-    return shlex.join([Path(sys.executable).name, *[Path(sys.argv[0]).name, *sys.argv[1:]]])
 
 
 def versions() -> dict[str, str]:
@@ -128,7 +129,9 @@ def git_state() -> str:
     """Commit of the code that runs, with "-dirty" when it was changed since; "unknown" outside a checkout."""
     here = Path(__file__).resolve().parent
     try:
-        answer = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True)
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True
+        )
     except FileNotFoundError:  # no git on this machine
         return "unknown"
     return answer.stdout.strip() or "unknown"

@@ -53,7 +53,7 @@ def resize(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
 
 
 def letterbox(image: np.ndarray, mask: np.ndarray, size: int, fill: int) -> tuple[np.ndarray, np.ndarray]:
-    """Both fitted into size x size from the upper left: picture padded with black, mask (nearest neighbour) with `fill`."""
+    """Both fitted into size x size from the upper left; the picture is padded with black, the mask with `fill`."""
     height, width = mask.shape
     scale = size / max(height, width)
     h, w = max(1, round(height * scale)), max(1, round(width * scale))
@@ -127,7 +127,7 @@ class Augment:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 2.0))
         if rng.random() < self.jpeg:
             coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])[1]
-            image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+            image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
         return image
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -92,7 +93,8 @@ def _check_folders(args: argparse.Namespace) -> None:
 def _mapper(workers: int) -> Iterator[Map]:
     """A `map(function, items, chunksize=...)` that keeps the order and runs in `workers` processes (1: in this one)."""
     if workers > 1:
-        with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        fresh = multiprocessing.get_context("spawn")  # a fork would inherit OpenCV's threads, and their locks
+        with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
             yield pool.map
     else:
         yield lambda function, items, chunksize=1: map(function, items)
@@ -136,13 +138,13 @@ def _hand_names(pair: Pair, from_frames: bool) -> list[str] | str:
 
 def holds_ids(mask: np.ndarray) -> bool:
     """Whether a mask holds CelebAMask-HQ ids; otherwise it is 0/255, maybe with the noise of a JPEG."""
-    present = np.bincount(mask.ravel(), minlength=256) > 0
+    present = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel() > 0
     return bool(present[1 : len(CELEBAMASK)].any() and not present[len(CELEBAMASK) : IGNORE].any())
 
 
 def face_of(mask: np.ndarray) -> np.ndarray:
     """Where the face is, bool (H, W), in uint8 (H, W) of 0/255 or ids."""
-    return FACE.table[mask] == 1 if holds_ids(mask) else mask > FOREGROUND // 2
+    return cv2.LUT(mask, FACE.table) == 1 if holds_ids(mask) else mask > FOREGROUND // 2
 
 
 def _finished(args: argparse.Namespace) -> dict[str, Row]:

@@ -14,11 +14,15 @@ from faceparse.labels import CELEBAMASK
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+_COLOURS = {"skin": (220, 180, 150), "nose": (205, 160, 130), "hair": (70, 45, 30), "neck": (200, 165, 140)}
+
 Drawn = tuple[np.ndarray, np.ndarray]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "real_data: needs the real pictures in ../shared/data; skipped where they are absent")
+    config.addinivalue_line(
+        "markers", "real_data: needs the real pictures in ../shared/data; skipped where they are absent"
+    )
     torch.set_num_threads(1)
 
 
@@ -56,12 +60,9 @@ def draw_face(seed: int, size: int) -> Drawn:
         ellipse(f"{side}_eye", 0.4 * sign, -0.2, 0.18, 0.1)
         ellipse(f"{side}_brow", 0.4 * sign, -0.42, 0.25, 0.06)
     ellipse("mouth", 0, 0.55, 0.3, 0.1)
-    base = np.array(
-        {"background": (90, 120, 160), "skin": (220, 180, 150), "nose": (205, 160, 130), "hair": (70, 45, 30)}["background"]
-    )
-    palette = np.tile(base, (19, 1)) + rng.integers(-60, 60, 3)
-    palette[1:] = np.array(CELEBAMASK.colours[1:]) * 0.3
-    for part, colour in (("skin", (220, 180, 150)), ("nose", (205, 160, 130)), ("hair", (70, 45, 30)), ("neck", (200, 165, 140))):
+    palette = np.array(CELEBAMASK.colours) * 0.3
+    palette[0] = np.array((90, 120, 160)) + rng.integers(-60, 60, 3)
+    for part, colour in _COLOURS.items():
         palette[CELEBAMASK.id(part)] = np.array(colour) + rng.integers(-15, 15, 3)
     noise = rng.normal(0, 6, (size, size, 3))
     return np.clip(palette[ids] + noise, 0, 255).astype(np.uint8), ids

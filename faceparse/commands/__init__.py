@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "segment": ("faceparse.commands.test", "photos -> masks at their size, and scores where the truth is given (test.py)"),
+    "segment": (
+        "faceparse.commands.test",
+        "photos -> masks at their size, and scores where the truth is given (test.py)",
+    ),
     "train": ("faceparse.commands.train", "pictures and masks -> weights (train.py)"),
     "preprocess": ("faceparse.commands.preprocess", "raw CelebAMask-HQ -> one mask per picture (preprocess_data.py)"),
     "hands": ("hand_generator.__main__", "faces and hands -> faces with hands over them (python -m hand_generator)"),
@@ -16,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def finish(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """The exit status of `run(args)`; what a user can mend (ValueError, OSError, FloatingPointError) is one sentence on stderr and status 1."""
+    """The exit status of `run(args)`; what a user can mend is one sentence on stderr and status 1."""
     try:
         return run(args)
     except (ValueError, OSError, FloatingPointError) as error:

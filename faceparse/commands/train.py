@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from faceparse.checkpoint import Design
-    from faceparse.data.folder import TrainingData
+    from faceparse.data.folder import BatchesWithHands, TrainingData, ValidationFaces
     from faceparse.models.segmenter import Segmenter
     from faceparse.runs import Run
     from faceparse.transforms import Preprocess
@@ -34,20 +35,54 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     data = parser.add_argument_group("data")
     data.add_argument("--faces_dir", type=Path, required=True, help="folder of pictures")
-    data.add_argument("--masks_dir", type=Path, required=True, help="folder of their masks, same stems: 0/255, or PNGs of class ids")
-    data.add_argument("--labels", choices=LABEL_SETS, default="face", help="classes to learn; face and hair are also read from 19-class masks")
-    data.add_argument("--fahand_dir", type=Path, help="folder of pictures of faces with a hand pasted over (hand_generator)")
+    data.add_argument(
+        "--masks_dir", type=Path, required=True, help="folder of their masks, same stems: 0/255, or PNGs of class ids"
+    )
+    data.add_argument(
+        "--labels",
+        choices=LABEL_SETS,
+        default="face",
+        help="classes to learn; face and hair are also read from 19-class masks",
+    )
+    data.add_argument(
+        "--fahand_dir", type=Path, help="folder of pictures of faces with a hand pasted over (hand_generator)"
+    )
     data.add_argument("--mahand_dir", type=Path, help="folder of their masks")
-    data.add_argument("--hands_dir", type=Path, help="folder with images/ and masks/ of hands to paste on the fly instead; of a split.csv in it, the True rows")
-    data.add_argument("--hand_ratio", type=float, help="share of each batch that shows a hand, 0 to 1 (default: one picture of each batch)")
-    data.add_argument("--split", type=Path, help="CSV of rows name,True (may be trained on) or name,False (never read); train, val and test also serve")
-    data.add_argument("--val_share", type=float, default=0.05, help="share of the pictures that is kept for validation where --split names none")
+    data.add_argument(
+        "--hands_dir",
+        type=Path,
+        help="folder with images/ and masks/ of hands to paste on the fly instead; of a split.csv in it, the True rows",
+    )
+    data.add_argument(
+        "--hand_ratio",
+        type=float,
+        help="share of each batch that shows a hand, 0 to 1 (default: one picture of each batch)",
+    )
+    data.add_argument(
+        "--split",
+        type=Path,
+        help="CSV of rows name,True (may be trained on) or name,False (never read); train, val and test also serve",
+    )
+    data.add_argument(
+        "--val_share",
+        type=float,
+        default=0.05,
+        help="share of the pictures that is kept for validation where --split names none",
+    )
     model = parser.add_argument_group("model")
     model.add_argument("--arch", choices=sorted(ARCHITECTURES), default="fpn", help="architecture")
-    model.add_argument("--encoder", default="mobilenetv2_100", help="resnet18, resnet34, resnet50, or a timm model's name")
-    model.add_argument("--encoder_weights", default="none", help="none, imagenet (is downloaded), or a .safetensors/.pth file")
-    model.add_argument("--widths", type=int, nargs="+", help="channels inside the decoder (default: the reference's; fpn: 256 128)")
-    model.add_argument("--init", type=Path, help="weights file of the same design to go on from, with a schedule of its own")
+    model.add_argument(
+        "--encoder", default="mobilenetv2_100", help="resnet18, resnet34, resnet50, or a timm model's name"
+    )
+    model.add_argument(
+        "--encoder_weights", default="none", help="none, imagenet (is downloaded), or a .safetensors/.pth file"
+    )
+    model.add_argument(
+        "--widths", type=int, nargs="+", help="channels inside the decoder (default: the reference's; fpn: 256 128)"
+    )
+    model.add_argument(
+        "--init", type=Path, help="weights file of the same design to go on from, with a schedule of its own"
+    )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--epochs", type=int, default=30, help="passes through the faces")
     recipe.add_argument("--batch_size", type=int, default=16, help="pictures a step")
@@ -58,19 +93,34 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     recipe.add_argument("--encoder_lr", type=float, default=5e-4, help="peak learning rate of the encoder")
     recipe.add_argument("--weight_decay", type=float, default=1e-2, help="AdamW's weight decay")
     recipe.add_argument("--warmup", type=int, default=100, help="steps until the learning rate is at its peak")
-    recipe.add_argument("--ema", type=float, default=0.998, help="memory of the running average of the weights, which is what is kept")
+    recipe.add_argument(
+        "--ema", type=float, default=0.998, help="memory of the running average of the weights, which is what is kept"
+    )
     recipe.add_argument("--clip_norm", type=float, default=1.0, help="largest norm of the gradient")
     recipe.add_argument("--seed", type=int, default=0, help="seed of everything random")
     run = parser.add_argument_group("run")
-    run.add_argument("--weights_dir", type=Path, required=True, help="run folder: best.safetensors, last.safetensors, curves, logs")
+    run.add_argument(
+        "--weights_dir", type=Path, required=True, help="run folder: best.safetensors, last.safetensors, curves, logs"
+    )
     run.add_argument("--half", action="store_true", help="keep the weights in 16 bits: half the file, the same masks")
     run.add_argument("--data_note", default="", help="text about the data, kept inside the weights file")
     run.add_argument("--licence", default="", help="terms of the weights, kept inside the weights file")
     run.add_argument("--resume", action="store_true", help="go on after the last finished epoch in --weights_dir")
     run.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the best there is)")
-    run.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto is bf16 where the device is fast at it")
-    run.add_argument("--workers", type=int, default=min(8, os.cpu_count() or 1), help="processes that prepare pictures; 0: none beside this one")
+    run.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="auto is bf16 where the device is fast at it",
+    )
+    run.add_argument(
+        "--workers",
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        help="processes that prepare pictures; 0: none beside this one",
+    )
     args = parser.parse_args(argv)
+    args.command = shlex.join(["python", "train.py", *(sys.argv[1:] if argv is None else argv)])
     if (args.fahand_dir is None) != (args.mahand_dir is None):
         parser.error("--fahand_dir and --mahand_dir go together")
     if args.fahand_dir and args.hands_dir:
@@ -93,9 +143,10 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Check the data, train, and keep the best and the last weights."""
     import torch
+    from torch.utils.data import DataLoader
 
     from faceparse import checkpoint, engine
-    from faceparse.data.folder import one_thread
+    from faceparse.data.folder import ValidationFaces, one_thread
     from faceparse.devices import choose_device
     from faceparse.losses import create_loss
     from faceparse.runs import Run
@@ -106,23 +157,28 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args)
     model, design, preprocess = build_model(args, labels)
     data = read_data(args, labels)
-    batches, validation = load_batches(args, labels, preprocess, data)
-    say(f"{data.counts()}; {args.arch} on {args.encoder}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}")
+    draws, batches = load_batches(args, labels, preprocess, data)
+    faces = ValidationFaces(data.validation, labels, preprocess)
+    validation = DataLoader(faces, args.batch_size, **workers(args))
+    say(
+        f"{data.counts()}; {args.arch} on {args.encoder}, "
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}"
+    )
 
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
     average = engine.create_average(model, args.ema)
     optimizer = engine.create_optimizer(model, args.lr, args.encoder_lr, args.weight_decay)
     steps = args.epochs * len(batches)
     scheduler = engine.create_schedule(optimizer, steps, min(args.warmup, steps // 2))
-    parts = {"model": model, "average": average, "optimizer": optimizer, "scheduler": scheduler}
+    parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "scheduler": scheduler}
     journal = Run(args.weights_dir)
     finished, best = restore(args, parts, journal)
-    journal.record_start(vars(args), data.counts())
+    journal.record_start(args.command, vars(args), data.counts())
     journal.record_split(data.training, data.validation)
 
     for epoch in range(finished, args.epochs):
         torch.manual_seed(args.seed + epoch)  # dropout: a resumed training draws what an uninterrupted one would have
-        batches.batch_sampler.epoch = epoch
+        draws.epoch = epoch
         with tqdm_epoch(args, epoch, len(batches), journal) as on_step:
             train_loss = engine.train_one_epoch(
                 model, average, batches, loss_fn, optimizer, scheduler, device, args.precision, args.clip_norm, on_step
@@ -137,12 +193,16 @@ def run(args: argparse.Namespace) -> int:
             "lr": optimizer.param_groups[-1]["lr"],
         }
         journal.record_epoch(row)
-        journal.record_picture("validation", draw_validation(average.module, validation, preprocess, labels, device), epoch + 1)
+        journal.record_picture(
+            "validation", draw_validation(average.module, faces, preprocess, labels, device), epoch + 1
+        )
         is_best = epoch == 0 or row["val_iou"] > best
         best = row["val_iou"] if is_best else best
         for name in ["last", "best"] if is_best else ["last"]:
             path = args.weights_dir / f"{name}.safetensors"
-            checkpoint.save(path, average.module.state_dict(), design, labels, preprocess, about(args, row, data), args.half)
+            checkpoint.save(
+                path, average.module.state_dict(), design, labels, preprocess, about(args, row, data), args.half
+            )
         state = {name: part.state_dict() for name, part in parts.items()}
         checkpoint.save_state(state_path(args), state | {"epoch": epoch + 1, "best": best, "rows": journal.rows})
         say(f"epoch {epoch + 1}: " + ", ".join(f"{key} {row[key]:.4f}" for key in row if key not in ("epoch", "lr")))
@@ -153,7 +213,9 @@ def run(args: argparse.Namespace) -> int:
 def check_folder(args: argparse.Namespace) -> None:
     """Refuse to write over another training's weights."""
     if state_path(args).exists() and not args.resume:
-        raise ValueError(f"{args.weights_dir} already holds a training; add --resume to go on with it, or choose another folder")
+        raise ValueError(
+            f"{args.weights_dir} already holds a training; add --resume to go on with it, or choose another folder"
+        )
     args.weights_dir.mkdir(parents=True, exist_ok=True)
 
 
@@ -172,7 +234,10 @@ def build_model(args: argparse.Namespace, labels: LabelSet) -> tuple[Segmenter, 
     if args.init:
         start = checkpoint.load(args.init)
         if (start.design, start.labels.classes) != (design, labels.classes):
-            raise ValueError(f"{args.init} holds {start.design} for {start.labels.name!r}; give the flags that fit it (asked: {design}, {labels.name!r})")
+            raise ValueError(
+                f"{args.init} holds {start.design} for {start.labels.name!r}; "
+                f"give the flags that fit it (asked: {design}, {labels.name!r})"
+            )
         model.load_state_dict(start.model.state_dict())
         return model, design, Preprocess(args.size, start.preprocess.mean, start.preprocess.std)
     return model, design, Preprocess(args.size, model.encoder.mean, model.encoder.std)
@@ -191,11 +256,11 @@ def read_data(args: argparse.Namespace, labels: LabelSet) -> TrainingData:
 
 def load_batches(
     args: argparse.Namespace, labels: LabelSet, preprocess: Preprocess, data: TrainingData
-) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Augmented batches with their share of hands, and plain validation batches."""
+) -> tuple[BatchesWithHands, DataLoader[Any]]:
+    """Which faces go into which batch with how many hands, and these batches, augmented."""
     from torch.utils.data import DataLoader
 
-    from faceparse.data.folder import BatchesWithHands, TrainingFaces, ValidationFaces, one_thread
+    from faceparse.data.folder import BatchesWithHands, TrainingFaces
     from faceparse.transforms import Augment
 
     has_hands = bool(data.with_hands or data.hands)
@@ -205,17 +270,18 @@ def load_batches(
         hands_a_batch = 1  # every batch holds its share, however small
     faces = TrainingFaces(data, labels, Augment(args.size, scale=tuple(args.scale)), preprocess)
     draws = BatchesWithHands(len(data.training), len(data.with_hands), args.batch_size, hands_a_batch, args.seed)
-    common: dict[str, Any] = {
-        "num_workers": args.workers,
-        "persistent_workers": args.workers > 0,
-        "worker_init_fn": one_thread,
-    }
-    batches = DataLoader(faces, batch_sampler=draws, **common)
-    return batches, DataLoader(ValidationFaces(data.validation, labels, preprocess), args.batch_size, **common)
+    return draws, DataLoader(faces, batch_sampler=draws, **workers(args))
+
+
+def workers(args: argparse.Namespace) -> dict[str, Any]:
+    """How a DataLoader spreads its work."""
+    from faceparse.data.folder import one_thread
+
+    return {"num_workers": args.workers, "persistent_workers": args.workers > 0, "worker_init_fn": one_thread}
 
 
 def restore(args: argparse.Namespace, parts: dict[str, Any], journal: Run) -> tuple[int, float]:
-    """(finished epochs, best validation IoU) of the training in the folder, loaded into `parts`; (0, 0.0) for a new one."""
+    """Load the folder's training into `parts`; how many epochs it has finished (0 for a new one) and its best IoU."""
     from faceparse import checkpoint
 
     if not state_path(args).exists():
@@ -225,7 +291,9 @@ def restore(args: argparse.Namespace, parts: dict[str, Any], journal: Run) -> tu
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"{state_path(args)} is of another model or recipe; resume with the flags in run.json") from error
+        raise ValueError(
+            f"{state_path(args)} is of another model or recipe; resume with the flags in run.json"
+        ) from error
     journal.rows.extend(state["rows"])
     return state["epoch"], state["best"]
 
@@ -235,7 +303,7 @@ def about(args: argparse.Namespace, row: dict[str, float], data: TrainingData) -
     from faceparse import runs
 
     return {
-        "command": runs.command(),
+        "command": args.command,
         "scores": json.dumps({key: round(value, 5) for key, value in row.items()}),
         "pictures": json.dumps(data.counts()),
         "data": args.data_note,
@@ -269,7 +337,7 @@ def tqdm_epoch(args: argparse.Namespace, epoch: int, steps: int, journal: Run) -
 
 
 def draw_validation(
-    model: torch.nn.Module, batches: DataLoader[Any], preprocess: Preprocess, labels: LabelSet, device: torch.device
+    model: torch.nn.Module, faces: ValidationFaces, preprocess: Preprocess, labels: LabelSet, device: torch.device
 ) -> np.ndarray:
     """The first four validation pictures with the model's masks above and the true ones below, uint8 (H, W, 3) RGB."""
     import numpy as np
@@ -278,14 +346,16 @@ def draw_validation(
     from faceparse.images import overlay
     from faceparse.labels import FOREGROUND, IGNORE
 
-    image, target = (torch.stack(items) for items in zip(*(batches.dataset[i] for i in range(min(4, len(batches.dataset)))), strict=True))
+    pairs = [faces[i] for i in range(min(4, len(faces)))]
+    image, target = (torch.stack(items) for items in zip(*pairs, strict=True))
     with torch.inference_mode():
         predicted = model(image.to(device)).argmax(dim=1).cpu()
-    scale = FOREGROUND if labels.is_binary else 1
-    rows = []
-    for ids in (predicted, target.masked_fill(target == IGNORE, 0)):
-        rows.append(np.hstack([overlay(preprocess.undo(x), (m * scale).byte().numpy(), labels) for x, m in zip(image, ids, strict=True)]))
-    return np.vstack(rows)
+    masks = torch.stack([predicted, target.masked_fill(target == IGNORE, 0)])  # (2, B, h, w)
+    stored = (masks * (FOREGROUND if labels.is_binary else 1)).byte().numpy()
+    pictures = [preprocess.undo(pixels) for pixels in image]
+    return np.vstack(
+        [np.hstack([overlay(x, mask, labels) for x, mask in zip(pictures, row, strict=True)]) for row in stored]
+    )
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Folders of pictures and masks as training data: pairing, checking, splitting, and batches with their share of hands."""
+"""Folders of pictures and masks as training data: pairing, checking, splitting, batches with their share of hands."""
 
 from __future__ import annotations
 
@@ -74,11 +74,17 @@ def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
     if path.suffix.lower() in JPEG_SUFFIXES or set(values) == {0, FOREGROUND} or set(values) == {FOREGROUND}:
         if labels.is_binary:
             return True
-        raise ValueError(f"{path}: a 0/255 mask (or a JPEG) can't hold the {len(labels)} classes of {labels.name!r}; give PNGs of class ids")
+        raise ValueError(
+            f"{path}: a 0/255 mask (or a JPEG) can't hold the {len(labels)} classes of {labels.name!r}; "
+            "give PNGs of class ids"
+        )
     known = labels.source or labels
     highest = max((int(v) for v in values if v != IGNORE), default=0)
     if highest >= len(known):
-        raise ValueError(f"{path}: class id {highest} is out of range; {known.name!r} has ids 0 to {len(known) - 1} (and {IGNORE}, ignored)")
+        raise ValueError(
+            f"{path}: class id {highest} is out of range; "
+            f"{known.name!r} has ids 0 to {len(known) - 1} (and {IGNORE}, ignored)"
+        )
     return False
 
 
@@ -90,7 +96,10 @@ def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet) -> list[Pair
     """
     pairs, lonely = images.pair_by_stem(images_dir, masks_dir)
     if lonely:
-        raise ValueError(f"{lonely[0]}: no mask with this stem in {masks_dir} ({len(lonely)} of {len(lonely) + len(pairs)} pictures have none)")
+        raise ValueError(
+            f"{lonely[0]}: no mask with this stem in {masks_dir} "
+            f"({len(lonely)} of {len(lonely) + len(pairs)} pictures have none)"
+        )
 
     def check(pair: tuple[Path, Path]) -> tuple[int, Pair]:
         image, mask_path = pair
@@ -103,7 +112,10 @@ def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet) -> list[Pair
     usual = max({factor for factor, _ in checked}, key=[factor for factor, _ in checked].count)
     for factor, pair in checked:
         if factor != usual:  # one odd size in a folder is a mistake; all masks at half size is how CelebAMask-HQ comes
-            raise ValueError(f"{pair.mask}: its picture {pair.image} is {factor} times as large, the others are {usual} times as large; resize one")
+            raise ValueError(
+                f"{pair.mask}: its picture {pair.image} is {factor} times as large, "
+                f"the others are {usual} times as large; resize one"
+            )
     return [pair for _, pair in checked]
 
 
@@ -138,7 +150,10 @@ def split_pairs(pairs: Sequence[Pair], split: Path | None, share: float, seed: i
         validation = [pair for i, pair in enumerate(training) if i in chosen]
         training = [pair for i, pair in enumerate(training) if i not in chosen]
     if not training or not validation:
-        raise ValueError(f"{split or 'the folder'}: {len(training)} pictures to train on and {len(validation)} to validate on; both need one")
+        raise ValueError(
+            f"{split or 'the folder'}: {len(training)} pictures to train on and {len(validation)} to validate on; "
+            "both need one"
+        )
     return training, validation
 
 
@@ -186,7 +201,7 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         if draw.hand and self.data.with_hands:
             image, ids = self.data.with_hands[draw.index].read(self.labels)
         elif draw.hand:
-            hand = self.data.hands[rng.integers(len(self.data.hands))]
+            hand = self.data.hands[int(rng.integers(len(self.data.hands)))]
             image, ids = self.data.training[draw.index].read_with_hand(self.labels, hand, rng)
         else:
             image, ids = self.data.training[draw.index].read(self.labels)
@@ -216,7 +231,7 @@ def one_thread(_worker: int = 0) -> None:
 class BatchesWithHands(Sampler[list[Draw]]):
     """Every batch holds `hands` draws with a hand; the others go through the shuffled faces once an epoch.
 
-    `with_hands` is the number of ready-made pictures with hands; 0 means that hands are pasted over the batch's own faces.
+    `with_hands` is the number of ready-made pictures with hands; 0 means that hands are pasted over the batch's faces.
     """
 
     def __init__(self, faces: int, with_hands: int, batch_size: int, hands: int, seed: int):

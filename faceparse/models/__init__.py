@@ -40,9 +40,9 @@ def create_model(
 ) -> Segmenter:
     """A `Segmenter`: float32 (B, 3, H, W) pictures, normalised -> logits (B, classes, H, W).
 
-    `encoder` is resnet18, resnet34, resnet50 (ours) or any timm model that gives features. `encoder_weights` is "none",
-    "imagenet" (downloaded) or a local .safetensors/.pth file of that encoder. `output_stride` and `widths`, the channels
-    inside the decoder, are the reference's when None.
+    `encoder` is resnet18, resnet34, resnet50 (ours) or a timm model that gives features. `encoder_weights` is "none",
+    "imagenet" (downloaded) or a local .safetensors/.pth file of that encoder. `output_stride` and `widths`, channels in
+    the decoder, are the reference's when None.
     Raises ValueError for names, strides or files that do not fit.
     """
     from faceparse.models.encoders import create_encoder

@@ -6,6 +6,7 @@ import difflib
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -16,16 +17,21 @@ from torch import Tensor, nn
 from faceparse.models.resnet import RESNETS, ResNet
 from faceparse.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Encoder
 
+
 class TimmEncoder(Encoder):
     """A timm `features_only` model."""
 
     def __init__(self, name: str, output_stride: int = 32, pretrained: bool = False):
         super().__init__()
-        stride = {} if output_stride == 32 else {"output_stride": output_stride}
-        self.network = timm.create_model(name, pretrained=pretrained, features_only=True, **stride)
-        self.channels = tuple(self.network.feature_info.channels())
-        self.strides = tuple(self.network.feature_info.reduction())
-        published = timm.get_pretrained_cfg(name)
+        network: Any
+        if output_stride == 32:  # not every family knows the argument
+            network = timm.create_model(name, pretrained=pretrained, features_only=True)
+        else:
+            network = timm.create_model(name, pretrained=pretrained, features_only=True, output_stride=output_stride)
+        self.network: nn.Module = network
+        self.channels = tuple(network.feature_info.channels())
+        self.strides = tuple(network.feature_info.reduction())
+        published: Any = timm.get_pretrained_cfg(name)
         self.mean = published.mean if published else IMAGENET_MEAN
         self.std = published.std if published else IMAGENET_STD
 
@@ -34,7 +40,7 @@ class TimmEncoder(Encoder):
 
 
 def create_encoder(name: str, weights: str = "none", output_stride: int = 32) -> Encoder:
-    """The encoder of that name; arguments as in `create_model`. Raises ValueError for names and files that do not fit."""
+    """The encoder of that name; arguments as in `create_model`. Raises ValueError for what does not fit."""
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output stride {output_stride} is not possible; choose 8, 16 or 32")
     encoder: Encoder
@@ -43,7 +49,9 @@ def create_encoder(name: str, weights: str = "none", output_stride: int = 32) ->
         if weights == "imagenet":
             import torchvision
 
-            encoder.load_state_dict(_without_classifier(torchvision.models.get_weight(RESNETS[name].imagenet).get_state_dict()))
+            encoder.load_state_dict(
+                _without_classifier(torchvision.models.get_weight(RESNETS[name].imagenet).get_state_dict())
+            )
     elif timm.is_model(name):
         encoder = TimmEncoder(name, output_stride, pretrained=weights == "imagenet")
     else:

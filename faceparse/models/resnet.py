@@ -78,7 +78,7 @@ RESNETS: dict[str, Variant] = {
 
 
 class ResNet(Encoder):
-    """Features after the first convolution (1/2) and after each of the four stages (1/4 ... 1/32 or `output_stride`)."""
+    """Features after the first convolution (1/2) and after each stage (1/4 ... 1/32 or `output_stride`)."""
 
     def __init__(self, name: str, output_stride: int = 32):
         super().__init__()

@@ -1,4 +1,4 @@
-"""DeepLabV3 (Chen et al. 2017, https://arxiv.org/abs/1706.05587): atrous spatial pyramid pooling on the last feature."""
+"""DeepLabV3 (Chen et al. 2017, https://arxiv.org/abs/1706.05587): atrous spatial pyramid pooling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class ASPP(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, rates: Sequence[int]):
         super().__init__()
         self.branches = nn.ModuleList(
-            [conv_bn_relu(in_channels, out_channels, 1), *(conv_bn_relu(in_channels, out_channels, 3, r) for r in rates)]
+            [
+                conv_bn_relu(in_channels, out_channels, 1),
+                *(conv_bn_relu(in_channels, out_channels, 3, r) for r in rates),
+            ]
         )
         self.pooled = conv_bn_relu(in_channels, out_channels, 1)
         self.project = conv_bn_relu(out_channels * (len(rates) + 2), out_channels, 1)

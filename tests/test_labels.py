@@ -1,0 +1,88 @@
+"""The label tables, spelled out once more: the one place where a second copy is the point."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, LABEL_SETS, PAINT_ORDER, PERSON, LabelSet
+
+NAMES = (
+    "background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip "
+    "hair hat ear_r neck_l neck cloth"
+)
+
+
+def test_the_nineteen_ids_are_in_the_order_of_the_data_sets_authors() -> None:
+    assert CELEBAMASK.classes == tuple(NAMES.split())
+    assert [CELEBAMASK.id(name) for name in ("background", "skin", "hair", "cloth")] == [0, 1, 13, 18]
+    assert len(CELEBAMASK) == 19
+
+
+def test_parts_are_painted_in_the_order_of_their_ids() -> None:
+    assert CELEBAMASK.classes[1:] == PAINT_ORDER
+
+
+def test_a_flip_swaps_eyes_brows_and_ears_and_nothing_else() -> None:
+    swapped = np.arange(256)
+    swapped[[4, 5, 6, 7, 8, 9]] = [5, 4, 7, 6, 9, 8]
+    assert CELEBAMASK.mirror_table.tolist() == swapped.tolist()
+    assert FACE.mirror_table.tolist() == list(range(256))
+
+
+def test_flipping_twice_changes_nothing() -> None:
+    table = CELEBAMASK.mirror_table
+    assert table[table].tolist() == list(range(256))
+
+
+def test_face_is_skin_nose_eyes_brows_ears_mouth_and_lips() -> None:
+    assert np.flatnonzero(FACE.table == 1).tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+
+
+def test_hair_is_hair_alone() -> None:
+    assert np.flatnonzero(HAIR.table == 1).tolist() == [13]
+
+
+@pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=lambda labels: labels.name)
+def test_ignored_pixels_stay_ignored_and_ids_stay_in_range(labels: LabelSet) -> None:
+    assert labels.table.dtype == labels.mirror_table.dtype == np.uint8
+    assert labels.table[IGNORE] == labels.mirror_table[IGNORE] == IGNORE == 255
+    assert labels.table[:IGNORE].max() == len(labels) - 1
+
+
+@pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=lambda labels: labels.name)
+def test_every_class_has_a_colour_of_its_own_and_background_is_black(labels: LabelSet) -> None:
+    assert len(set(labels.colours)) == len(labels.colours) == len(labels)
+    assert labels.colours[0] == (0, 0, 0)
+
+
+def test_a_set_of_its_own_keeps_its_ids_and_turns_unknown_ones_into_background() -> None:
+    assert CELEBAMASK.table[:20].tolist() == [*range(19), 0]
+
+
+def test_only_two_classes_are_written_as_0_and_255() -> None:
+    assert [labels.is_binary for labels in (FACE, HAIR, PERSON, CELEBAMASK)] == [True, True, True, False]
+
+
+def test_sources_lead_to_the_set_that_is_painted() -> None:
+    again = FACE.group("again", (1, 2, 3), ("face",))
+    assert again.sources == (FACE, CELEBAMASK)
+    assert CELEBAMASK.sources == PERSON.sources == ()
+
+
+def test_label_sets_are_found_by_their_own_names() -> None:
+    assert all(labels.name == name for name, labels in LABEL_SETS.items())
+    assert set(LABEL_SETS) == {"face", "hair", "celebamask", "person"}
+
+
+def test_a_group_makes_its_members_class_1() -> None:
+    eyes = CELEBAMASK.group("eyes", (1, 2, 3), ("l_eye", "r_eye"))
+    assert eyes.classes == ("background", "eyes")
+    assert eyes.table[[0, 1, 4, 5, 6, 255]].tolist() == [0, 0, 1, 1, 0, 255]
+
+
+def test_an_unknown_class_is_named_with_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"label set 'hair' has no class 'beard'; choose from: background, hair"):
+        HAIR.id("beard")
+    with pytest.raises(ValueError, match="no class 'beard'"):
+        CELEBAMASK.group("men", (1, 2, 3), ("beard",)).table  # noqa: B018

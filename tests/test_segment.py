@@ -1,0 +1,476 @@
+"""`test.py`: where masks go, what is in them, scores, and what happens to files that can't be used."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from faceparse import checkpoint, images, predictor
+from faceparse.commands import test as command
+from faceparse.commands.places import find_places
+from faceparse.labels import CELEBAMASK, FACE, LabelSet
+from faceparse.models import create_model
+from faceparse.predictor import Predictor
+from faceparse.transforms import Preprocess
+
+ROOT = Path(__file__).resolve().parents[1]
+PLAIN = Preprocess(size=64, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+DrawnFace = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+
+
+class Brightness(nn.Module):
+    """Logits (B, K, H, W): class k is likeliest where the brightness, 0..1, is nearest to k / (K - 1)."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.register_buffer("levels", torch.linspace(0, 1, classes).view(1, classes, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return -20 * (image.mean(dim=1, keepdim=True) - self.levels).abs()
+
+
+@pytest.fixture(autouse=True)
+def labels_in_use(monkeypatch: pytest.MonkeyPatch) -> list[LabelSet]:
+    """`test.py` gets a network whose answer is known, bright = foreground, with the label set in this list."""
+    chosen = [FACE]
+
+    def load(path: Path | None, device: str | None) -> Predictor:
+        return Predictor(Brightness(len(chosen[0])), chosen[0], PLAIN, "cpu")
+
+    monkeypatch.setattr(predictor, "load", load)
+    return chosen
+
+
+def segment(images_path: Path | str, save_path: Path, *flags: str) -> int:
+    return command.main(["--images_path", str(images_path), "--save_path", str(save_path), *flags])
+
+
+def picture(path: Path, width: int = 40, height: int = 30, bright: bool = True) -> Path:
+    """A picture whose right half is bright (or which is dark all over)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(half(height, width) if bright else np.zeros((height, width), np.uint8)).save(path)
+    return path
+
+
+def half(height: int, width: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    mask[:, width // 2 :] = 255
+    return mask
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+# what is in a mask
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (40, 3000), (3000, 40), (641, 479)])
+def test_the_mask_is_0_and_255_at_the_pictures_size(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+    picture(tmp_path / "in/a.png", *size_wh)
+    assert segment(tmp_path / "in", tmp_path / "out") == 0
+    with Image.open(tmp_path / "out/a.png") as mask:
+        assert mask.size == size_wh
+        assert mask.mode == "L"
+        assert set(np.unique(np.asarray(mask))) <= {0, 255}
+
+
+def test_a_picture_that_exif_turns_gets_a_mask_of_the_turned_size(tmp_path: Path) -> None:
+    image = Image.fromarray(np.repeat(half(40, 60)[..., None], 3, axis=2))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter clockwise: right becomes bottom
+    (tmp_path / "in").mkdir()
+    image.save(tmp_path / "in/a.jpg", exif=exif, quality=95)
+    assert segment(tmp_path / "in", tmp_path / "out") == 0
+    mask = images.read_mask(tmp_path / "out/a.png")
+    assert mask.shape == (60, 40)
+    assert (mask[:25] == 0).all()
+    assert (mask[35:] == 255).all()
+
+
+def test_grey_16_bit_cmyk_palette_and_alpha_pictures_work(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    grey = Image.fromarray(half(48, 64))
+    grey.save(folder / "grey.jpg", quality=95)
+    Image.fromarray(half(48, 64).astype(np.uint16) * 257).save(folder / "deep.png")
+    grey.convert("RGB").convert("CMYK").save(folder / "cmyk.jpg", quality=95)
+    grey.convert("P").save(folder / "palette.gif")
+    Image.merge("RGBA", [grey] * 3 + [Image.new("L", grey.size, 255)]).save(folder / "alpha.webp", lossless=True)
+    grey.convert("1").save(folder / "bit.tif")
+    assert segment(folder, tmp_path / "out") == 0
+    assert len(files(tmp_path / "out")) == 6
+    for mask in sorted((tmp_path / "out").iterdir()):
+        assert (images.read_mask(mask)[:, :30] == 0).all(), mask.name
+        assert (images.read_mask(mask)[:, 34:] == 255).all(), mask.name
+
+
+def test_class_ids_are_written_as_a_palette_png(tmp_path: Path, labels_in_use: list[LabelSet]) -> None:
+    labels_in_use[0] = CELEBAMASK
+    picture(tmp_path / "in/a.png", 64, 64)
+    assert segment(tmp_path / "in", tmp_path / "out") == 0
+    with Image.open(tmp_path / "out/a.png") as mask:
+        assert mask.mode == "P"
+        assert set(np.unique(np.asarray(mask))) == {0, 18}
+        assert mask.convert("RGB").getpixel((63, 0)) == CELEBAMASK.colours[18]
+
+
+def test_masks_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
+    for number, size_wh in enumerate([(40, 30), (64, 64), (40, 30), (30, 40), (128, 96)]):
+        picture(tmp_path / f"in/{number}.png", *size_wh)
+    for batch_size in ("1", "2", "8"):
+        assert segment(tmp_path / "in", tmp_path / batch_size, "--batch_size", batch_size) == 0
+    for name in files(tmp_path / "1"):
+        assert len({(tmp_path / batch / name).read_bytes() for batch in ("1", "2", "8")}) == 1
+
+
+def test_a_large_photo_is_segmented_in_little_memory(tmp_path: Path) -> None:
+    image = np.zeros((4000, 6000, 3), np.uint8)
+    image[:, 3000:] = 255
+    predict = Predictor(Brightness(19), CELEBAMASK, PLAIN, "cpu")
+    tracemalloc.start()  # numpy reports its arrays to it
+    mask = predict(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert mask.shape == (4000, 6000)
+    assert set(np.unique(mask)) == {0, 18}
+    assert peak < 5 * mask.nbytes  # whole maps of 19 float32 would be 76 times the mask
+
+
+def test_a_photo_that_pillow_would_warn_of_is_read_in_silence(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "in/large.png"
+    path.parent.mkdir()
+    Image.new("1", (12000, 9000)).save(path)
+    assert images.size_of(path) == (9000, 12000)
+    assert command.pixels_of(path) == 108_000_000
+    assert list(recwarn) == []
+
+
+def test_an_overlay_shows_the_mask_on_the_picture(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png", 64, 64)
+    assert segment(tmp_path / "in", tmp_path / "out", "--overlay") == 0
+    assert files(tmp_path / "out") == ["a.png", "a_overlay.jpg"]
+    view = images.read_rgb(tmp_path / "out/a_overlay.jpg").astype(int)
+    assert view.shape == (64, 64, 3)
+    assert np.abs(view[:, :24]).max() < 12
+    assert np.abs(view[:, 40:] - (np.array(FACE.colours[1]) + 255) / 2).max() < 12
+
+
+# where masks go
+
+
+def test_one_file_a_folder_and_a_pattern_are_taken(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.jpg", "notes.txt", "deeper/d.png"):
+        picture(tmp_path / "in" / name) if name != "notes.txt" else (tmp_path / "in/notes.txt").write_text("no picture")
+    made = {}
+    for number, source in enumerate(["in/a.png", "in", "in/*.png", "in/**/*.png"]):
+        assert segment(tmp_path / source, tmp_path / str(number)) == 0
+        made[source] = files(tmp_path / str(number))
+    assert made == {
+        "in/a.png": ["a.png"],
+        "in": ["a.png", "b.png", "c.png"],
+        "in/*.png": ["a.png", "b.png"],
+        "in/**/*.png": ["a.png", "b.png", "deeper/d.png"],
+    }
+
+
+def test_several_sources_may_be_named_as_a_shell_expands_them(tmp_path: Path) -> None:
+    paths = [str(picture(tmp_path / "in" / name)) for name in ("a.png", "b.png")]
+    assert command.main(["--images_path", *paths, paths[0], "--save_path", str(tmp_path / "out")]) == 0
+    assert files(tmp_path / "out") == ["a.png", "b.png"]
+
+
+def test_sub_folders_are_mirrored(tmp_path: Path) -> None:
+    for name in ("a.jpg", "x/a.jpg", "x/y/b.jpg"):
+        picture(tmp_path / "in" / name)
+    assert segment(tmp_path / "in", tmp_path / "out", "--recursive") == 0
+    assert files(tmp_path / "out") == ["a.png", "x/a.png", "x/y/b.png"]
+
+
+def test_two_pictures_with_one_stem_both_survive(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.jpg")
+    picture(tmp_path / "in/a.png", bright=False)
+    picture(tmp_path / "in/A.png", width=50)  # one name with a.png on some disks
+    assert segment(tmp_path / "in", tmp_path / "out", "--overlay") == 0
+    masks = [name for name in files(tmp_path / "out") if name.endswith(".png")]
+    assert len(masks) == len({name.lower() for name in masks}) == len(files(tmp_path / "out")) / 2 == 3
+    places = find_places([str(tmp_path / "in")], False, tmp_path / "out", None)
+    for place in places:
+        expected = images.read_rgb(place.picture)
+        assert images.size_of(place.mask) == expected.shape[:2]
+        assert images.read_mask(place.mask).any() == expected.any()
+    assert places[-2].mask.name in ("a.png", "a.jpg.png")
+
+
+def test_the_first_of_two_keeps_the_stem_and_the_next_gets_its_full_name(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.jpg")
+    picture(tmp_path / "in/a.png")
+    assert segment(tmp_path / "in", tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["a.png", "a.png.png"]
+
+
+def test_inputs_are_never_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for name in ("a.png", "a_mask.png", "b.jpg", "b.png", "b.png.png", "a_overlay.jpg", "c.jpg"):
+        picture(folder / name, bright=False)
+    before = {name: (folder / name).read_bytes() for name in files(folder)}
+    for _ in range(2):
+        assert segment(folder, folder, "--overlay") == 0
+        assert {name: (folder / name).read_bytes() for name in before} == before
+        before = {name: (folder / name).read_bytes() for name in files(folder)}
+
+
+def test_a_picture_segmented_in_its_own_place_gets_a_name_with_mask(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    assert segment(tmp_path / "a.png", tmp_path) == 0
+    assert files(tmp_path) == ["a.png", "a_mask.png"]
+
+
+def test_true_masks_are_never_overwritten(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.jpg")
+    truth = picture(tmp_path / "truth/a.png", bright=False)
+    before = truth.read_bytes()
+    assert segment(tmp_path / "in", tmp_path / "truth", "--masks_path", str(tmp_path / "truth")) == 0
+    assert truth.read_bytes() == before
+
+
+def test_masks_of_an_earlier_run_below_the_source_are_no_pictures(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    for _ in range(2):
+        assert segment(tmp_path, tmp_path / "out", "--recursive") == 0
+    assert files(tmp_path) == ["a.jpg", "out/a.png"]
+
+
+def test_a_relative_path_and_the_folder_it_is_in_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert segment("a.jpg", Path("out")) == 0
+    assert segment("*.jpg", Path("out2")) == 0
+    assert files(tmp_path) == ["a.jpg", "out/a.png", "out2/a.png"]
+
+
+# what can't be used
+
+
+def test_unreadable_files_are_listed_and_the_rest_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "c.png"):
+        picture(tmp_path / "in" / name)
+    (tmp_path / "in/b.png").write_bytes(b"no picture")
+    cut = picture(tmp_path / "in/d.jpg", 200, 200)
+    cut.write_bytes(cut.read_bytes()[:300])
+    assert segment(tmp_path / "in", tmp_path / "out", "--batch_size", "2") == 1
+    assert files(tmp_path / "out") == ["a.png", "c.png"]
+    err = capsys.readouterr().err
+    assert "b.png: cannot be read as a picture" in err
+    assert "d.jpg: cannot be read as a picture" in err
+    assert "2 problems in 2 masks" in err
+
+
+def test_a_progress_bar_and_the_speed_go_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture(tmp_path / "in/a.png")
+    assert segment(tmp_path / "in", tmp_path / "out") == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "1/1" in err
+    assert f"1 mask in {tmp_path / 'out'}" in err
+    assert "pictures/s on cpu" in err
+
+
+@pytest.mark.parametrize("source", ["nowhere", "nothing/*.png", "empty"])
+def test_nothing_to_segment_is_one_sentence(tmp_path: Path, source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert segment(tmp_path / source, tmp_path / "out") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert source in err
+
+
+def test_a_save_path_that_is_a_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = picture(tmp_path / "a.png")
+    assert segment(path, path) == 1
+    assert "--save_path is a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two"])
+def test_a_batch_size_that_is_none_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command.parse_args(["--images_path", "a", "--save_path", "b", f"--batch_size={text}"])
+    assert caught.value.code == 2
+    assert "expected a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_a_view_too_long_for_jpeg_is_a_problem_but_its_mask_is_written(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png", 66000, 4)
+    assert segment(tmp_path / "in", tmp_path / "out", "--overlay") == 1
+    assert files(tmp_path / "out") == ["a.png"]
+
+
+# batches
+
+
+def test_a_batch_holds_no_more_pixels_than_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abcde":
+        picture(tmp_path / f"in/{name}.png", 10, 10)
+    picture(tmp_path / "in/c.png", 100, 10)
+    monkeypatch.setattr(command, "BATCH_PIXELS", 200)
+    places = find_places([str(tmp_path / "in")], False, tmp_path / "out", None)
+    assert [[place.picture.stem for place in batch] for batch in command.batches(places, 8)] == [
+        ["a", "b"],
+        ["c"],
+        ["d", "e"],
+    ]
+    assert [len(batch) for batch in command.batches(places[:2], 1)] == [1, 1]
+
+
+def test_the_next_item_is_made_while_this_one_is_worked_on_and_no_more() -> None:
+    asked: list[int] = []
+
+    def numbers() -> object:
+        for number in range(5):
+            asked.append(number)
+            yield number
+
+    results = command.ahead(lambda number: number * 10, numbers())
+    assert next(results) == 0
+    assert asked == [0, 1]
+    assert list(results) == [10, 20, 30, 40]
+
+
+# scores
+
+
+def scored(tmp_path: Path) -> tuple[dict[str, dict[str, float]], dict[str, object]]:
+    with (tmp_path / "out/scores.csv").open(newline="") as file:
+        rows = {row["class"]: {k: float(v) for k, v in row.items() if k != "class"} for row in csv.DictReader(file)}
+    return rows, json.loads((tmp_path / "out/scores.json").read_text())
+
+
+def test_scores_are_pooled_over_the_set_and_equal_those_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # a, 8x8: 32 pixels called face, 16 of them rightly, none missed. b, 8x4: nothing called face, 8 pixels missed.
+    picture(tmp_path / "in/a.png", 8, 8)
+    picture(tmp_path / "in/b.png", 8, 4, bright=False)
+    truth_a, truth_b = np.zeros((8, 8), np.uint8), np.zeros((4, 8), np.uint8)
+    truth_a[:4, 4:] = truth_b[:, 6:] = 255
+    images.write_mask(tmp_path / "truth/a.png", truth_a)
+    images.write_mask(tmp_path / "truth/b.png", truth_b)
+    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 0
+    rows, whole = scored(tmp_path)
+    assert rows["face"] == pytest.approx({"iou": 16 / 40, "dice": 32 / 56, "precision": 16 / 32, "recall": 16 / 24})
+    right, wrongly_face, missed = 56, 16, 8  # of the 96 pixels, seen from the background
+    assert rows["background"] == pytest.approx(
+        {
+            "iou": right / 80,
+            "dice": 2 * right / 136,
+            "precision": right / (right + missed),
+            "recall": right / (right + wrongly_face),
+        }
+    )
+    assert whole["classes"] == rows
+    assert whole["scored"] == 2
+    printed = capsys.readouterr().out
+    assert "0.4000" in printed
+    assert "pictures scored: 2" in printed
+
+
+def test_truth_may_be_a_jpeg_or_class_ids(tmp_path: Path) -> None:
+    ids = np.where(half(64, 64) > 0, CELEBAMASK.id("nose"), CELEBAMASK.id("hair")).astype(np.uint8)
+    for name in ("a", "b"):
+        picture(tmp_path / f"in/{name}.png", 64, 64)
+    (tmp_path / "truth").mkdir()
+    Image.fromarray(half(64, 64)).save(tmp_path / "truth/a.jpg", quality=60)
+    images.write_mask(tmp_path / "truth/b.png", ids, CELEBAMASK)
+    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 0
+    assert scored(tmp_path)[0]["face"]["iou"] == 1
+
+
+def test_class_ids_are_scored_class_by_class_and_absent_ones_are_left_empty(
+    tmp_path: Path, labels_in_use: list[LabelSet]
+) -> None:
+    labels_in_use[0] = CELEBAMASK
+    picture(tmp_path / "in/a.png", 64, 64)  # answered 0 on the left and 18 on the right
+    truth = np.zeros((64, 64), np.uint8)
+    truth[:, 32:48], truth[:, 48:] = 18, 17
+    images.write_mask(tmp_path / "truth/a.png", truth, CELEBAMASK)
+    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 0
+    classes = json.loads((tmp_path / "out/scores.json").read_text())["classes"]
+    assert classes["cloth"] == {"iou": 0.5, "dice": pytest.approx(2 / 3), "precision": 0.5, "recall": 1.0}
+    assert classes["neck"]["iou"] == 0
+    assert classes["hat"]["iou"] is None
+    assert classes["mean"]["iou"] == 0.25  # cloth and neck; the background is left out
+
+
+def test_a_picture_twice_as_large_is_scored_at_the_masks_size(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png", 128, 128)
+    picture(tmp_path / "truth/a.png", 64, 64)
+    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 0
+    assert scored(tmp_path)[0]["face"]["iou"] == 1
+    assert images.size_of(tmp_path / "out/a.png") == (128, 128)
+
+
+def test_truth_is_found_in_mirrored_sub_folders_and_as_a_single_file(tmp_path: Path) -> None:
+    for name in ("a.png", "x/a.png"):
+        picture(tmp_path / "in" / name, bright="x" in name)
+        picture(tmp_path / "truth" / name, bright="x" in name)
+    flags = ("--recursive", "--masks_path", str(tmp_path / "truth"))
+    assert segment(tmp_path / "in", tmp_path / "out", *flags) == 0
+    assert scored(tmp_path)[0]["face"]["iou"] == 1
+    assert segment(tmp_path / "in/x/a.png", tmp_path / "out", "--masks_path", str(tmp_path / "truth/x/a.png")) == 0
+
+
+def test_missing_and_unfit_truths_are_named_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b", "c", "d"):
+        picture(tmp_path / f"in/{name}.jpg", 64, 64)
+    picture(tmp_path / "truth/a.png", 64, 64)
+    picture(tmp_path / "truth/c.png", 30, 20)
+    (tmp_path / "truth/d.png").write_bytes(b"no picture")
+    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 1
+    out, err = capsys.readouterr()
+    assert "b.jpg: no true mask with this stem" in err
+    assert "c.png is 30x20" in err
+    assert "d.png: cannot be read" in err
+    assert "pictures scored: 1, without a true mask: 1" in out
+    assert len(files(tmp_path / "out")) == 4 + 2
+
+
+# as a user runs it
+
+
+def test_the_script_segments_with_a_weights_file_from_any_folder(tmp_path: Path, drawn_face: DrawnFace) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "tiny.safetensors"
+    state = create_model("fpn", "mobilenetv2_100", 2).state_dict()
+    checkpoint.save(weights, state, checkpoint.Design("fpn", "mobilenetv2_100"), FACE, PLAIN, {})
+    images.write_rgb(tmp_path / "a.jpg", drawn_face(0, 90)[0])
+    flags = ["--weights_path", "tiny.safetensors", "--images_path", "a.jpg", "--save_path", "out", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "test.py"), *flags], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert images.size_of(tmp_path / "out/a.png") == (90, 90)
+    failing = [*flags[:2], "--images_path", "b.jpg", *flags[4:]]
+    done = subprocess.run(
+        [sys.executable, "-m", "faceparse", "segment", *failing],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: b.jpg: no such file or folder")

@@ -1,0 +1,296 @@
+"""train.py as its users run it: faults before the first step, runs that resume, batches with their share of hands."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from faceparse import checkpoint, images
+from faceparse.commands.train import main
+from faceparse.data.folder import BatchesWithHands, find_pairs, read_split, split_pairs, to_ids
+from faceparse.engine import create_average, create_optimizer, create_schedule
+from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE
+from faceparse.models import create_model
+from tests.conftest import draw_face
+
+SMALL = [
+    "--encoder",
+    "test_resnet.r160_in1k",
+    "--widths",
+    "64",
+    "32",
+    "--size",
+    "64",
+    "--batch_size",
+    "4",
+    "--workers",
+    "0",
+    "--device",
+    "cpu",
+]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Twelve drawn faces in faces/, their 0/255 masks in masks/, their 19-class masks in ids/."""
+    for i in range(12):
+        rgb, ids = draw_face(i, 64)
+        images.write_rgb(tmp_path / "faces" / f"{i}.jpg", rgb)
+        images.write_mask(tmp_path / "masks" / f"{i}.png", FACE.table[ids] * 255)
+        images.write_mask(tmp_path / "ids" / f"{i}.png", ids, CELEBAMASK)
+    return tmp_path
+
+
+def train(folders: Path, *more: str, masks: str = "masks", run: str = "run") -> int:
+    """Exit status of a small training."""
+    data = [
+        "--faces_dir",
+        str(folders / "faces"),
+        "--masks_dir",
+        str(folders / masks),
+        "--weights_dir",
+        str(folders / run),
+    ]
+    return main([*data, *SMALL, *more])
+
+
+def test_a_training_leaves_weights_curves_and_a_record_of_itself(folders: Path) -> None:
+    assert train(folders, "--epochs", "2", "--licence", "mine") == 0
+    run = folders / "run"
+    best = checkpoint.load(run / "best.safetensors")
+    assert best.labels == FACE and best.design.architecture == "fpn" and best.about["licence"] == "mine"
+    assert "--epochs 2" in best.about["command"] and json.loads(best.about["scores"])["val_iou"] >= 0
+    rows = list(csv.DictReader((run / "curves.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert set(rows[0]) == {"epoch", "train_loss", "val_loss", "val_iou", "val_dice", "lr"}
+    assert images.read_rgb(run / "curves.png").shape[2] == 3
+    start = json.loads((run / "run.json").read_text())[0]
+    assert {"command", "settings", "pictures", "versions", "git"} <= set(start) and start["versions"][
+        "torch"
+    ] == torch.__version__
+    assert start["pictures"] == {"training": 11, "validation": 1, "with_hands": 0, "hands": 0}
+    assert list(run.glob("events.*")) and (run / "last.safetensors").exists()
+
+
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(folders, "--epochs", "3", run="whole") == 0
+    save_state = checkpoint.save_state
+
+    def stop_after_the_first(path: Path, state: dict[str, object]) -> None:
+        save_state(path, state)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save_state", stop_after_the_first)
+    assert train(folders, "--epochs", "3", run="parts") == 130
+    monkeypatch.setattr(checkpoint, "save_state", save_state)
+    assert train(folders, "--epochs", "3", "--resume", run="parts") == 0
+    whole, parts = (
+        checkpoint.load(folders / run / "last.safetensors").model.state_dict() for run in ("whole", "parts")
+    )
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert len(list(csv.DictReader((folders / "parts" / "curves.csv").open()))) == 3
+
+
+def test_another_trainings_folder_is_not_written_over(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folders, "--epochs", "1") == 0
+    before = (folders / "run" / "best.safetensors").read_bytes()
+    assert train(folders, "--epochs", "1") == 1
+    assert "add --resume" in capsys.readouterr().err
+    assert (folders / "run" / "best.safetensors").read_bytes() == before
+
+
+def test_init_goes_on_from_weights_and_refuses_another_design(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(folders, "--epochs", "1", run="first") == 0
+    first = str(folders / "first" / "best.safetensors")
+    assert train(folders, "--epochs", "1", "--init", first, "--lr", "0", "--encoder_lr", "0", run="second") == 0
+    old, new = (checkpoint.load(folders / run / "last.safetensors").model for run in ("first", "second"))
+    assert torch.allclose(old.head.weight, new.head.weight)
+    assert train(folders, "--epochs", "1", "--init", first, "--labels", "hair", run="third", masks="ids") == 1
+    assert "best.safetensors holds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("labels", ["celebamask", "hair", "face"])
+def test_id_masks_train_every_label_set_made_from_them(folders: Path, labels: str) -> None:
+    assert train(folders, "--epochs", "1", "--labels", labels, masks="ids") == 0
+    assert checkpoint.load(folders / "run" / "best.safetensors").labels.name == labels
+
+
+def test_hands_come_from_a_folder_or_are_pasted_on_the_fly(folders: Path) -> None:
+    for i in range(3):
+        images.write_rgb(folders / "hands" / "images" / f"h{i}.png", np.full((40, 30, 3), 180, np.uint8))
+        mask = np.zeros((40, 30), np.uint8)
+        mask[5:35, 5:25] = 255
+        images.write_mask(folders / "hands" / "masks" / f"h{i}.png", mask)
+    (folders / "hands" / "split.csv").write_text("h0.png,True\nh1.png,False\nh2.png,True\n")
+    assert train(folders, "--epochs", "1", "--hands_dir", str(folders / "hands"), "--hand_ratio", "0.5", run="fly") == 0
+    assert json.loads((folders / "fly" / "run.json").read_text())[0]["pictures"]["hands"] == 2
+    made = ["--fahand_dir", str(folders / "faces"), "--mahand_dir", str(folders / "masks")]
+    assert train(folders, "--epochs", "1", *made, run="made") == 0
+    assert json.loads((folders / "made" / "run.json").read_text())[0]["pictures"]["with_hands"] == 12
+
+
+@pytest.mark.parametrize(("with_hands", "hands", "expected_steps"), [(0, 4, 5), (7, 4, 10), (7, 1, 5), (0, 0, 5)])
+def test_every_batch_holds_its_share_of_hands(with_hands: int, hands: int, expected_steps: int) -> None:
+    batches = BatchesWithHands(faces=40, with_hands=with_hands, batch_size=8, hands=hands, seed=0)
+    drawn = list(batches)
+    assert len(drawn) == len(batches) == expected_steps
+    assert all(len(batch) == 8 and sum(draw.hand for draw in batch) == hands for batch in drawn)
+    clean = [draw.index for batch in drawn for draw in batch if not draw.hand]
+    assert len(clean) == len(set(clean))  # no face twice in an epoch
+    assert len({draw.seed for batch in drawn for draw in batch}) == 8 * expected_steps
+    assert list(batches) == drawn
+    batches.epoch = 1
+    assert list(batches) != drawn
+
+
+def break_mask(folders: Path, fault: str) -> str:
+    """Break mask 3 in one way; what the message must say."""
+    path = folders / "masks" / "3.png"
+    if fault == "missing":
+        path.unlink()
+        return "3.jpg: no mask with this stem"
+    if fault == "size":
+        images.write_mask(path, np.zeros((60, 64), np.uint8))
+        return "3.png is 64x60 but its picture"
+    if fault == "half size":
+        images.write_mask(path, np.zeros((32, 32), np.uint8))
+        return "3.png: its picture"
+    if fault == "id":
+        images.write_mask(path, np.full((64, 64), 37, np.uint8))
+        return "3.png: class id 37 is out of range"
+    path.write_bytes(b"")
+    return "3.png: cannot be read as a picture"
+
+
+@pytest.mark.parametrize("fault", ["missing", "size", "half size", "id", "empty file"])
+def test_a_data_fault_is_one_sentence_with_the_path_before_the_first_step(
+    folders: Path, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = break_mask(folders, fault)
+    assert train(folders, "--epochs", "1") == 1
+    sentence = capsys.readouterr().err.strip().splitlines()[-1]
+    assert sentence.startswith("error: ") and expected in sentence
+    assert not list((folders / "run").glob("*.safetensors"))
+
+
+def test_an_empty_or_missing_folder_is_one_sentence_with_the_path(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders / "nothing").mkdir()
+    assert train(folders, masks="nothing") == 1
+    assert "nothing: no picture in this folder" in capsys.readouterr().err
+    assert train(folders, masks="nowhere") == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_masks_twice_smaller_than_all_their_pictures_are_taken_as_published(folders: Path) -> None:
+    for i in range(12):
+        images.write_mask(folders / "half" / f"{i}.png", images.read_mask(folders / "masks" / f"{i}.png")[::2, ::2])
+    pairs = find_pairs(folders / "faces", folders / "half", FACE)
+    image, ids = pairs[0].read(FACE)
+    assert image.shape == (32, 32, 3) and ids.shape == (32, 32)
+
+
+def test_jpeg_masks_are_cut_at_127_and_can_not_hold_ids(folders: Path) -> None:
+    for i in range(12):
+        mask = images.read_mask(folders / "masks" / f"{i}.png")
+        images.write_rgb(folders / "jpegs" / f"{i}.jpg", np.repeat(mask[..., None], 3, axis=2), quality=60)
+    pairs = find_pairs(folders / "faces", folders / "jpegs", FACE)
+    ids = pairs[0].read(FACE)[1]
+    assert set(np.unique(ids)) == {0, 1}
+    assert (ids != images.read_mask(folders / "masks" / "0.png") // 255).mean() < 0.02
+    with pytest.raises(ValueError, match="0.jpg: a 0/255 mask"):
+        find_pairs(folders / "faces", folders / "jpegs", CELEBAMASK)
+
+
+def test_stored_values_become_ids_of_the_label_set() -> None:
+    ids = np.array([[CELEBAMASK.id("skin"), CELEBAMASK.id("hair"), CELEBAMASK.id("eye_g"), IGNORE]], np.uint8)
+    assert to_ids(ids, FACE, binary=False).tolist() == [[1, 0, 0, IGNORE]]
+    assert to_ids(ids, HAIR, binary=False).tolist() == [[0, 1, 0, IGNORE]]
+    assert to_ids(np.array([[0, 127, 128, 255]], np.uint8), FACE, binary=True).tolist() == [[0, 0, 1, 1]]
+
+
+def test_the_split_is_reproducible_and_reads_a_file(folders: Path) -> None:
+    pairs = find_pairs(folders / "faces", folders / "masks", FACE)
+    first, again = (split_pairs(pairs, None, 0.25, seed=5) for _ in "ab")
+    assert first == again and (len(first[0]), len(first[1])) == (9, 3)
+    assert not set(first[0]) & set(first[1])
+    table = folders / "split.csv"
+    table.write_text("name,part\n0.jpg,True\n1.jpg,True\n2.jpg,False\n")
+    training, validation = split_pairs(pairs, table, 0.05, seed=0)
+    assert {pair.image.stem for pair in [*training, *validation]} == {
+        "0",
+        "1",
+    }  # 2 is held out, the others are not named
+    table.write_text("0.jpg,train\n1.jpg,val\n")
+    training, validation = split_pairs(pairs, table, 0.05, seed=0)
+    assert [p.image.stem for p in training] == ["0"] and [p.image.stem for p in validation] == ["1"]
+    table.write_text("0.jpg,True\n1.jpg,maybe\n")
+    with pytest.raises(ValueError, match="split.csv, line 2"):
+        read_split(table)
+
+
+def test_a_runs_own_split_file_gives_the_same_split_again(folders: Path) -> None:
+    assert train(folders, "--epochs", "1", run="one") == 0
+    assert train(folders, "--epochs", "1", "--split", str(folders / "one" / "split.csv"), "--seed", "9", run="two") == 0
+    assert (folders / "one" / "split.csv").read_text() == (folders / "two" / "split.csv").read_text()
+
+
+def test_the_rate_warms_up_in_a_line_and_falls_to_a_hundredth_at_the_last_step() -> None:
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    schedule = create_schedule(optimizer, steps=14, warmup=4)
+    rates = []
+    for _ in range(15):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates[:5] == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+    assert rates[9] == pytest.approx(0.01 + 0.99 * 0.5)  # half way down the cosine
+    assert rates[14] == pytest.approx(0.01)
+
+
+def test_norms_and_biases_do_not_decay_and_the_encoder_has_its_own_rate() -> None:
+    model = create_model("fpn", "test_resnet.r160_in1k", 2, widths=(64, 32))
+    groups = create_optimizer(model, lr=2.0, encoder_lr=1.0, weight_decay=0.1).param_groups
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(1.0, 0.1), (1.0, 0.0), (2.0, 0.1), (2.0, 0.0)]
+    assert all((p.ndim > 1) == (g["weight_decay"] > 0) for g in groups for p in g["params"])
+    assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
+
+
+def test_the_average_follows_the_weights() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, 0.0)
+    average = create_average(model, decay=0.5)
+    average.update_parameters(model)  # the first call copies
+    torch.nn.init.constant_(model.weight, 1.0)
+    average.update_parameters(model)  # memory 2 / 11 after one step
+    assert average.module.weight.item() == pytest.approx(9 / 11)
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_sentence(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        train(folders, "--epochs", "1", "--lr", "1e30", "--encoder_lr", "1e30", "--warmup", "0", "--clip_norm", "1e30")
+        == 1
+    )
+    assert "lower --lr" in capsys.readouterr().err
+
+
+def test_flags_that_contradict_each_other_are_refused(folders: Path) -> None:
+    for flags in (
+        ["--fahand_dir", "x"],
+        ["--hand_ratio", "0.5"],
+        ["--hands_dir", "x", "--hand_ratio", "1.5"],
+        ["--size", "8"],
+    ):
+        with pytest.raises(SystemExit):
+            train(folders, *flags)
