@@ -5,16 +5,11 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +17,7 @@ from tqdm import tqdm
 
 from faceparse import images
 from faceparse.labels import CELEBAMASK, FACE, FOREGROUND, IGNORE
+from faceparse.parallel import Map, worker_map
 from hand_generator.hands import pairs_in, read_hands
 from hand_generator.paste import STYLES
 
@@ -32,7 +28,6 @@ _OUTPUTS_PER_TASK = 20
 
 Row = dict[str, str]
 Pair = tuple[Path, Path]
-Map = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """
     start = time.monotonic()
     _check_folders(args)
-    with _mapper(args.workers) as map_in_workers:
+    with worker_map(args.workers) as map_in_workers:
         faces, hands, faults = _survey(args, map_in_workers)
         for fault in faults:
             print(f"skipped: {fault}", file=sys.stderr)
@@ -87,17 +82,6 @@ def _check_folders(args: argparse.Namespace) -> None:
     for output in (args.fahand_dir, args.mahand_dir):
         if output.resolve() in {path.resolve() for path in inputs}:
             raise ValueError(f"{output} is read from and would be written to: choose another folder for the output")
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[Map]:
-    """A `map(function, items, chunksize=...)` that keeps the order and runs in `workers` processes (1: in this one)."""
-    if workers > 1:
-        fresh = multiprocessing.get_context("spawn")  # a fork would inherit OpenCV's threads, and their locks
-        with ProcessPoolExecutor(workers, fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-            yield pool.map
-    else:
-        yield lambda function, items, chunksize=1: map(function, items)
 
 
 def _survey(

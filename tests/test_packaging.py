@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ROWS: list[tuple[str, ...]] = [
     ("faceparse.labels",),
-    ("faceparse.images",),
+    ("faceparse.images", "faceparse.parallel"),
     ("faceparse.transforms", "faceparse.losses", "faceparse.metrics", "faceparse.devices", "faceparse.models"),
     ("faceparse.data", "faceparse.checkpoint"),
     ("faceparse.engine", "faceparse.runs", "faceparse.predictor", "faceparse.video", "faceparse.export"),
@@ -34,7 +34,7 @@ ROWS: list[tuple[str, ...]] = [
 """The house, ground floor first: a module imports from the rows below its own, and from its own package."""
 
 MODELS_MAY_KNOW = ("faceparse.models", "faceparse.labels", "faceparse.transforms")
-HANDS_MAY_KNOW = ("faceparse.labels", "faceparse.images", "faceparse.commands", "hand_generator")
+HANDS_MAY_KNOW = ("faceparse.labels", "faceparse.images", "faceparse.parallel", "faceparse.commands", "hand_generator")
 GROUND_FLOOR_MAY_KNOW = {"numpy", "cv2", "PIL", "faceparse"} | set(sys.stdlib_module_names)
 
 MODULES = sorted(path for package in ("faceparse", "hand_generator") for path in (ROOT / package).rglob("*.py"))

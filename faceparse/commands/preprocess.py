@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -83,24 +82,14 @@ def unfinished(pictures: dict[int, list[Path]], masks_dir: Path, overwrite: bool
 
 def faults_of(tasks: list[Task], labels: LabelSet, workers: int) -> Iterator[str | None]:
     """Do the tasks, in `workers` processes (1: in this one), and yield in their order what `fault_of` returns."""
-    do = partial(fault_of, labels=labels)
-    if workers == 1 or len(tasks) < 2:
-        yield from map(do, tasks)
+    if not tasks:
         return
-    from concurrent.futures import ProcessPoolExecutor
+    from faceparse.parallel import worker_map
 
     # Pieces of 16 pictures take longer than handing them over; smaller ones, at the end of few, keep everyone busy.
     pieces = min(16, 1 + len(tasks) // (4 * workers))
-    with ProcessPoolExecutor(min(workers, len(tasks)), initializer=_settle_worker) as pool:
-        yield from pool.map(do, tasks, chunksize=pieces)
-
-
-def _settle_worker() -> None:
-    """One core a process; Ctrl-C is for the parent, which stops its workers."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with worker_map(min(workers, len(tasks))) as map_in_workers:
+        yield from map_in_workers(partial(fault_of, labels=labels), tasks, chunksize=pieces)
 
 
 def fault_of(task: Task, labels: LabelSet) -> str | None:

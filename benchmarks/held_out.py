@@ -1,0 +1,83 @@
+"""Lay out the held-out part of the data, on which weights are scored: clean faces, and the same faces behind hands.
+
+    python benchmarks/held_out.py --faces_dir data/images --masks_dir data/masks --faces_split SPLIT.csv \\
+        --hands_dir HANDS --out data/held_out
+
+Takes the False rows of both splits (HANDS/split.csv for the hands) and runs `hand_generator` on them. Writes to --out:
+faces/ and masks/ (as given), fahand/ and mahand/ (with hands), and hand/, 0/255 masks of what the hands hide of the
+person. Then `test.py --images_path OUT/faces --masks_path OUT/masks --save_path ...` scores, likewise for fahand, and
+`--called_face PREDICTED` prints the share of the hands' pixels that the masks in PREDICTED call face.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from faceparse import images
+from faceparse.data.folder import read_split
+from hand_generator.__main__ import main as generate
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flag = parser.add_argument
+    flag("--faces_dir", type=Path, help="pictures of the data set")
+    flag("--masks_dir", type=Path, help="their 19-class masks")
+    flag("--faces_split", type=Path, help="CSV of rows name,True|False")
+    flag("--hands_dir", type=Path, help="folder with images/, masks/ and split.csv")
+    flag("--out", type=Path, required=True, help="folder to lay them out in")
+    flag("--repeats", type=int, default=5, help="faces for each hand (default: %(default)s)")
+    flag("--seed", type=int, default=1, help="seed of the hands' places (default: %(default)s)")
+    flag("--called_face", type=Path, metavar="PREDICTED", help="score these masks of OUT/fahand instead")
+    args = parser.parse_args(argv)
+    if args.called_face:
+        print(f"share of the hands' pixels called face: {share_called_face(args.out / 'hand', args.called_face):.4f}")
+        return 0
+    copy_held_out(args.faces_split, args.faces_dir, args.out / "faces")
+    copy_held_out(args.faces_split, args.masks_dir, args.out / "masks")
+    for part in ("images", "masks"):
+        copy_held_out(args.hands_dir / "split.csv", args.hands_dir / part, args.out / "hands" / part)
+    flags = {"faces_dir": "faces", "masks_dir": "masks", "hands_dir": "hands", "fahand_dir": "fahand"}
+    folders = [text for name, folder in flags.items() for text in (f"--{name}", str(args.out / folder))]
+    chance = ["--rotations", "0", "--repeats", str(args.repeats), "--seed", str(args.seed)]
+    status = generate([*folders, "--mahand_dir", str(args.out / "mahand"), *chance])
+    write_hand_masks(args.out)
+    return status
+
+
+def copy_held_out(split: Path, source: Path, target: Path) -> None:
+    """Copy the files whose stems have a False row."""
+    parts = read_split(split)
+    target.mkdir(parents=True, exist_ok=True)
+    for path in images.list_images(source):
+        if parts.get(path.stem) == "test":
+            shutil.copy(path, target)
+
+
+def write_hand_masks(out: Path) -> None:
+    """Where a hand has turned a class of the person into background, 0/255."""
+    with (out / "fahand" / "manifest.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            before = images.read_mask(out / "masks" / f"{Path(row['face']).stem}.png")
+            after = images.read_mask(out / "mahand" / f"{row['number']}.png")
+            images.write_mask(out / "hand" / f"{row['number']}.png", np.where(before != after, 255, 0).astype(np.uint8))
+
+
+def share_called_face(hands: Path, predicted: Path) -> float:
+    """Pooled over all pictures."""
+    called = total = 0
+    for path in images.list_images(hands):
+        hand = images.read_mask(path) > 0
+        called += np.count_nonzero(hand & (images.read_mask(predicted / path.name) > 127))
+        total += np.count_nonzero(hand)
+    return called / total
+
+
+if __name__ == "__main__":
+    sys.exit(main())
