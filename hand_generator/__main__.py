@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from faceparse.commands import finish
+from faceparse.commands import finish, whole_from
 from hand_generator import STYLE_NAMES
 
 
@@ -28,18 +27,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     degrees = "turns of each hand, degrees counter-clockwise (default: 0 90 180 270)"
     flag("--rotations", type=float, nargs="+", default=[0, 90, 180, 270], metavar="DEG", help=degrees)
     faces = "faces for each hand in each rotation (default: %(default)s)"
-    flag("--repeats", type=_whole_from(1), default=5, metavar="N", help=faces)
+    flag("--repeats", type=whole_from(1), default=5, metavar="N", help=faces)
     styles = (
         "natural: sized, coloured and placed by the face, turned by up to 45 degrees more, soft edge; "
         "plain: fixed share of the picture, random place, hard edge (default: %(default)s)"
     )
     flag("--style", choices=STYLE_NAMES, default=STYLE_NAMES[0], help=styles)
     seed = "same seed, same bytes, whatever the number of workers (default: %(default)s)"
-    flag("--seed", type=_whole_from(0), default=0, metavar="N", help=seed)
+    flag("--seed", type=whole_from(0), default=0, metavar="N", help=seed)
     cores = os.cpu_count() or 1
     flag(
         "--workers",
-        type=_whole_from(1),
+        type=whole_from(1),
         default=cores,
         metavar="N",
         help="processes (default: %(default)s, one a core)",
@@ -48,17 +47,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--from_frames", action="store_true", help=frames)
     flag("--overwrite", action="store_true", help="make finished outputs anew (default: keep them)")
     return parser.parse_args(argv)
-
-
-def _whole_from(least: int) -> Callable[[str], int]:
-    """An argparse type: whole numbers from `least`."""
-
-    def whole_number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
-        return int(text)
-
-    return whole_number
 
 
 def _run(args: argparse.Namespace) -> int:

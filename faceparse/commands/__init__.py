@@ -18,6 +18,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Sub-command -> module whose `main(argv)` does it, and what it does."""
 
 
+def whole_from(least: int) -> Callable[[str], int]:
+    """An argparse type: whole numbers from `least`."""
+
+    def whole_number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        return int(text)
+
+    return whole_number
+
+
 def finish(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """The exit status of `run(args)`; what a user can mend is one sentence on stderr and status 1."""
     try:

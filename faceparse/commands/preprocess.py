@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from faceparse.commands import finish
-from faceparse.commands.test import positive
+from faceparse.commands import finish, whole_from
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, LabelSet
 
 CHOICES = [name for name, labels in LABEL_SETS.items() if CELEBAMASK in (labels, *labels.sources)]
@@ -38,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     flag("--labels", choices=CHOICES, default=FACE.name, help=kinds)
     workers = "processes (default: %(default)s, one a core)"
-    flag("--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help=workers)
+    flag("--workers", type=whole_from(1), default=os.cpu_count() or 1, metavar="N", help=workers)
     flag("--overwrite", action="store_true", help="make finished masks anew (default: keep them)")
     return parser.parse_args(argv)
 

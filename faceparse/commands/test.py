@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from faceparse.commands import finish
+from faceparse.commands import finish, whole_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,16 +53,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="true masks with the pictures' stems, 0/255 or class ids: prints IoU, Dice, precision and recall and "
         "writes them to scores.json and scores.csv (default: no scores)",
     )
-    flag("--batch_size", type=positive, default=8, metavar="N", help="pictures at a time (default: %(default)s)")
+    flag("--batch_size", type=whole_from(1), default=8, metavar="N", help="pictures at a time (default: %(default)s)")
     flag("--device", help="cpu, cuda, cuda:1, mps ... (default: the fastest that is there)")
     return parser.parse_args(argv)
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:

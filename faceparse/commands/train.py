@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faceparse.commands import finish
+from faceparse.commands import finish, whole_from
 from faceparse.labels import LABEL_SETS, LabelSet
 from faceparse.models import ARCHITECTURES
 
@@ -84,20 +84,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--init", type=Path, help="weights file of the same design to go on from, with a schedule of its own"
     )
     recipe = parser.add_argument_group("recipe")
-    recipe.add_argument("--epochs", type=int, default=30, help="passes through the faces")
-    recipe.add_argument("--batch_size", type=int, default=16, help="pictures a step")
-    recipe.add_argument("--size", type=int, default=256, help="side of the training pictures, pixels")
+    recipe.add_argument("--epochs", type=whole_from(1), default=30, help="passes through the faces")
+    recipe.add_argument("--batch_size", type=whole_from(1), default=16, help="pictures a step")
+    recipe.add_argument("--size", type=whole_from(32), default=256, help="side of the training pictures, pixels")
     recipe.add_argument("--scale", type=float, nargs=2, default=(0.6, 1.6), help="smallest and largest zoom of a face")
     recipe.add_argument("--loss", default="ce+dice", help="losses and weights, for instance ce+0.5*dice")
     recipe.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of decoder and head")
     recipe.add_argument("--encoder_lr", type=float, default=5e-4, help="peak learning rate of the encoder")
     recipe.add_argument("--weight_decay", type=float, default=1e-2, help="AdamW's weight decay")
-    recipe.add_argument("--warmup", type=int, default=100, help="steps until the learning rate is at its peak")
+    recipe.add_argument(
+        "--warmup", type=whole_from(0), default=100, help="steps until the learning rate is at its peak"
+    )
     recipe.add_argument(
         "--ema", type=float, default=0.998, help="memory of the running average of the weights, which is what is kept"
     )
     recipe.add_argument("--clip_norm", type=float, default=1.0, help="largest norm of the gradient")
-    recipe.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    recipe.add_argument("--seed", type=whole_from(0), default=0, help="seed of everything random")
     run = parser.add_argument_group("run")
     run.add_argument(
         "--weights_dir", type=Path, required=True, help="run folder: best.safetensors, last.safetensors, curves, logs"
@@ -115,7 +117,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     run.add_argument(
         "--workers",
-        type=int,
+        type=whole_from(0),
         default=min(8, os.cpu_count() or 1),
         help="processes that prepare pictures; 0: none beside this one",
     )
@@ -129,9 +131,6 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--hand_ratio needs hands: give --fahand_dir and --mahand_dir, or --hands_dir")
     if args.hand_ratio is not None and not 0 <= args.hand_ratio <= 1:
         parser.error("--hand_ratio is a share between 0 and 1")
-    for name, least in (("epochs", 1), ("batch_size", 1), ("size", 32), ("workers", 0), ("warmup", 0)):
-        if getattr(args, name) < least:
-            parser.error(f"--{name} must be at least {least}")
     return args
 
 
