@@ -18,6 +18,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Sub-command -> module whose `main(argv)` does it, and what it does."""
 
 
+class ShowDefaults(argparse.HelpFormatter):
+    """Ends a flag's help with its default, where there is one and the help does not name it already."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default in (None, False, "", argparse.SUPPRESS) or "default" in (action.help or "")
+        return action.help if silent else f"{action.help} (default: %(default)s)"
+
+
 def whole_from(least: int) -> Callable[[str], int]:
     """An argparse type: whole numbers from `least`."""
 
