@@ -40,6 +40,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--faces_dir", type=Path, metavar="DIR", help="pictures of faces (default: drawn)")
     parser.add_argument("--masks_dir", type=Path, metavar="DIR", help="their id masks (default: drawn)")
     parser.add_argument("--hands_dir", type=Path, metavar="DIR", help="hands, images/ and masks/ (default: drawn)")
+    for what, count in (("faces", 40), ("hands", 30)):
+        help_text = f"{what} to draw (default: %(default)s)"
+        parser.add_argument(f"--{what}", type=int, default=count, metavar="N", help=help_text)
+    parser.add_argument("--size", type=int, default=512, metavar="PX", help="side of a drawn face (default: 512)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
     parser.add_argument(
         "--loops", type=int, default=5, metavar="N", help="pictures for the loop (default: %(default)s)"
@@ -47,17 +51,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def draw_inputs(root: Path) -> tuple[Path, Path, Path]:
-    """40 faces of 512 px with id masks and 30 hands of 320 px, with noise that JPEG has to code."""
+def draw_inputs(root: Path, faces: int, hands: int, size: int) -> tuple[Path, Path, Path]:
+    """Faces of `size` px with id masks and hands of 320 px, with noise that JPEG has to code."""
     rng = np.random.default_rng(0)
-    for number in range(40):
+    for number in range(faces):
         ids = np.zeros((512, 512), np.uint8)
         cv2.ellipse(ids, (256, 240), (170, 220), 0, 0, 360, CELEBAMASK.id("hair"), -1)
         cv2.ellipse(ids, (256, 270), (130, 175), 0, 0, 360, CELEBAMASK.id("skin"), -1)
-        colours = np.array(CELEBAMASK.colours)[ids] + rng.normal(0, 10, (512, 512, 1))
+        ids = cv2.resize(ids, (size, size), interpolation=cv2.INTER_NEAREST)
+        colours = np.array(CELEBAMASK.colours)[ids] + rng.normal(0, 10, (size, size, 1))
         images.write_rgb(root / "faces" / f"{number}.jpg", np.clip(colours, 0, 255).astype(np.uint8))
         images.write_mask(root / "masks" / f"{number}.png", ids, CELEBAMASK)
-    for number in range(30):
+    for number in range(hands):
         mask = np.zeros((320, 320), np.uint8)
         cv2.ellipse(mask, (160, 200), (70 + number, 90), 0, 0, 360, 255, -1)
         for x in range(100, 240, 40):
@@ -158,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         given = args.faces_dir, args.masks_dir, args.hands_dir
-        folders = given if all(given) else draw_inputs(root)
+        folders = given if all(given) else draw_inputs(root, args.faces, args.hands, args.size)
         argv = [
             str(v) for pair in zip(("--faces_dir", "--masks_dir", "--hands_dir"), folders, strict=True) for v in pair
         ]

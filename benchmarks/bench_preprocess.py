@@ -24,6 +24,8 @@ import numpy as np
 import PIL
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from faceparse.commands import whole_from
 from faceparse.data.celebamask import find_parts
 from faceparse.labels import CELEBAMASK, PAINT_ORDER

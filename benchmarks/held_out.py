@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from faceparse import images
 from faceparse.data.folder import read_split
 from hand_generator.__main__ import main as generate

@@ -91,8 +91,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
             model.load_state_dict({key: _loaded(file.get_tensor(key)) for key in file.keys()})
     except WrongFormat:
         raise
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:  # JSON's errors are ValueErrors
-        reason = str(error).splitlines()[0]
+    except (SafetensorError, RuntimeError, LookupError, AttributeError, TypeError, ValueError) as error:  # JSON's too
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: not a weights file of faceparse, or a damaged one ({reason})") from error
     about = {key: value for key, value in metadata.items() if key not in ("format", "design", "labels", "preprocess")}
     return Checkpoint(model.eval(), design, labels, preprocess, about)
@@ -134,7 +134,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote; ValueError names a file that is something else."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(
             f"{path}: not a training state of train.py, or a damaged one; start anew without it"
         ) from error

@@ -6,7 +6,7 @@ import difflib
 import sys
 from importlib import import_module
 
-from faceparse.commands import COMMANDS
+from faceparse.commands import ALIASES, COMMANDS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
 
         print(f"faceparse {faceparse.__version__}")
         return 0
+    name = ALIASES.get(name, name)
     if name not in COMMANDS:
         print(f"error: {unknown(name)}", file=sys.stderr)
         return 2
@@ -33,12 +34,13 @@ def overview() -> str:
     return (
         "usage: faceparse COMMAND [options]\n\n"
         f"commands:\n{rows}\n\n"
+        f"The scripts' names work as well: {', '.join(ALIASES)}.\n"
         "faceparse COMMAND --help lists a command's options; faceparse --version prints the version."
     )
 
 
 def unknown(name: str) -> str:
     """One sentence about a command that does not exist, with the one that was probably meant."""
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(COMMANDS)}"
     return f"unknown command {name!r}; {hint}"

@@ -6,8 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-PRECISIONS = ("auto", "fp32", "bf16")
-
 
 def choose_device(name: str | None = None) -> torch.device:
     """The device of that name, or the best one there is. Raises ValueError for a device that is not there."""

@@ -6,6 +6,7 @@ Arrays are uint8; pictures are (H, W, 3) RGB, masks (H, W). What is written appe
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 import warnings
@@ -15,15 +16,33 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from faceparse.labels import FOREGROUND, LabelSet
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"})
-MAX_PIXELS = 178_956_970
-"""Largest picture that is decoded: the size from which Pillow, too, takes a file for a decompression bomb."""
+MAX_PIXELS = 1 << 29
+"""Largest picture that is decoded (536 million pixels, 1.6 GB as RGB); a larger one is taken for a bomb."""
+MARK = "faceparse"
+"""What a file says that was made here: as "Software" in a PNG mask, as the comment in a JPEG overlay."""
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own would refuse the photos of 200-megapixel telephones
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata; set once: it can't be per thread
 
 _ORIENTATION = 0x0112  # EXIF's number for the way a camera was held
+_BAND_PIXELS = 1 << 20
+
+# How an upright picture lies in its file: orientation -> are rows and columns swapped, then the steps along each.
+_STORED = {
+    1: (False, 1, 1),
+    2: (False, 1, -1),
+    3: (False, -1, -1),
+    4: (False, -1, 1),
+    5: (True, 1, 1),
+    6: (True, -1, 1),
+    7: (True, -1, -1),
+    8: (True, 1, -1),
+}
 
 # What Pillow's decoders raise for files that are broken, cut short or not pictures at all.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -32,8 +51,9 @@ _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.Decompressio
 class UnreadableImage(ValueError):
     """A file that is missing or is no picture; the message names the file and the reason."""
 
-    def __init__(self, path: str | os.PathLike[str], reason: object):
-        super().__init__(f"{os.fspath(path)}: cannot be read as a picture ({reason})")
+
+def _unreadable(path: str | os.PathLike[str], reason: object) -> UnreadableImage:
+    return UnreadableImage(f"{os.fspath(path)}: cannot be read as a picture ({reason})")
 
 
 def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
@@ -48,7 +68,8 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """uint8 (H, W, 3) RGB from a Pillow image of any mode, turned as its EXIF entry says."""
-    if image.getexif().get(_ORIENTATION, 1) != 1:  # a copy of a large photo is not made for nothing
+    image.load()  # a TIFF turns itself as it loads
+    if _orientation(image) != 1:  # a copy of a large photo is not made for nothing
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits, which convert("RGB") would clip
         return np.repeat(_to_8_bit(np.asarray(image))[..., None], 3, axis=2)
@@ -56,6 +77,19 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def as_stored(upright: np.ndarray, image: Image.Image) -> np.ndarray:
+    """An array (..., H, W) made from `to_rgb(image)`, turned back to lie as `image` does: (..., height, width)."""
+    sideways, down, across = _STORED[_orientation(image)]
+    turned = upright.swapaxes(-1, -2) if sideways else upright
+    return np.ascontiguousarray(turned[..., ::down, ::across])
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's 1 to 8; 1, upright, for any other entry or none."""
+    orientation = image.getexif().get(_ORIENTATION)
+    return orientation if orientation in _STORED else 1
 
 
 def _to_8_bit(grey: np.ndarray) -> np.ndarray:
@@ -83,46 +117,53 @@ def read_grey(path: str | os.PathLike[str]) -> np.ndarray:
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
-        raise UnreadableImage(path, error.strerror or error) from error
+        raise _unreadable(path, error.strerror or error) from error
     try:
         grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
     except cv2.error as error:  # more pixels than OpenCV takes
-        raise UnreadableImage(path, error.err) from error
+        raise _unreadable(path, error.err) from error
     if grey is None:
-        raise UnreadableImage(path, "empty, cut short or not a picture")
+        raise _unreadable(path, "empty, cut short or not a picture")
     return grey
 
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A Pillow image with its pixels loaded; everything that goes wrong becomes `UnreadableImage`."""
-    try:
-        with _without_warnings(), Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
-            image.load()
-            yield image
-    except _DECODE_ERRORS as error:
-        reason = getattr(error, "strerror", None) or str(error).replace(repr(os.fspath(path)), "the file")
-        raise UnreadableImage(path, reason) from error
+    with _header(path) as image:
+        image.load()
+        yield image
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Pillow warns of large photos and odd metadata; neither is an error here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def _header(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """A Pillow image of which only the header is read; everything that goes wrong becomes `UnreadableImage`."""
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
+            yield image
+    except UnidentifiedImageError as error:
+        raise _unreadable(path, "not a picture of a known format") from error
+    except _DECODE_ERRORS as error:
+        reason = getattr(error, "strerror", None) or str(error).replace(repr(os.fspath(path)), "the file")
+        raise _unreadable(path, reason) from error
 
 
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(height, width) as `read_rgb` will return it, from the header alone. Raises `UnreadableImage`."""
+    with _header(path) as image:
+        sideways = _STORED[_orientation(image)][0]
+        return (image.width, image.height) if sideways else (image.height, image.width)
+
+
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Whether the file carries `MARK`: a mask or an overlay that was written here, and no photo."""
     try:
-        with _without_warnings(), Image.open(path) as image:
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5  # EXIF orientations 5 to 8 lie on their side
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except _DECODE_ERRORS as error:
-        raise UnreadableImage(path, getattr(error, "strerror", None) or "not a picture") from error
+        with _header(path) as image:
+            return image.info.get("Software") == MARK or image.info.get("comment") == MARK.encode()
+    except UnreadableImage:
+        return False
 
 
 def read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +194,8 @@ def check_sizes(image_path: Path, image_hw: tuple[int, ...], mask_path: Path, ma
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the name `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem[:100]}.{os.getpid()}.part{path.suffix}")
+    name = hashlib.blake2s(os.fsencode(path.name), digest_size=8).hexdigest()  # short, however long the name is
+    beside = path.with_name(f".{name}.{os.getpid()}.part{path.suffix}")
     try:
         yield beside
         os.replace(beside, path)
@@ -166,8 +208,10 @@ def write_mask(path: Path, mask: np.ndarray, labels: LabelSet | None = None) -> 
     image = Image.fromarray(np.ascontiguousarray(mask))
     if labels is not None:
         image.putpalette([channel for colour in labels.colours for channel in colour])
+    about = PngImagePlugin.PngInfo()
+    about.add_text("Software", MARK)
     with written_whole(path) as beside:
-        image.save(beside, format="PNG", compress_level=1)
+        image.save(beside, format="PNG", compress_level=1, pnginfo=about)
 
 
 def write_rgb(path: Path, image: np.ndarray, quality: int = 95) -> None:
@@ -175,12 +219,29 @@ def write_rgb(path: Path, image: np.ndarray, quality: int = 95) -> None:
 
     Raises ValueError for a picture that the format can't hold (a JPEG: over 65500 pixels a side).
     """
+    with written_whole(path) as beside:
+        beside.write_bytes(_encoded(path, image, quality))
+
+
+def write_overlay(path: Path, image: np.ndarray) -> None:
+    """Write uint8 (H, W, 3) RGB as a JPEG with `MARK` as its comment.
+
+    Raises ValueError for a picture that the format can't hold (a JPEG: over 65500 pixels a side).
+    """
+    data = _encoded(path, image, quality=90)
+    head = 4 + int.from_bytes(data[4:6], "big")  # start of image, then JFIF's segment, which has to come first
+    comment = b"\xff\xfe" + (2 + len(MARK)).to_bytes(2, "big") + MARK.encode()
+    with written_whole(path) as beside, beside.open("wb") as file:
+        file.writelines([data[:head], comment, data[head:]])
+
+
+def _encoded(path: Path, image: np.ndarray, quality: int) -> bytes:
+    """The bytes of a file with the suffix of `path`; ValueError names it when the picture does not fit the format."""
     coding = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), coding)
     if not done:
         raise ValueError(f"{path}: {image.shape[1]}x{image.shape[0]} pixels are more than this format holds")
-    with written_whole(path) as beside:
-        beside.write_bytes(data.tobytes())
+    return data.tobytes()
 
 
 def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
@@ -188,6 +249,8 @@ def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list
 
     Hidden files are left out. Raises FileNotFoundError when there is nothing there, or no picture in it.
     """
+    if not os.fspath(source):
+        raise FileNotFoundError("the path of the pictures is empty: name a file, a folder or a pattern")
     path = Path(source)
     if path.is_file():
         return [path]
@@ -230,6 +293,10 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: floa
     """
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(labels)] = labels.colours
-    ids = mask // FOREGROUND if labels.is_binary else mask
-    mixed = cv2.addWeighted(image, 1 - opacity, palette[ids], opacity, 0)
-    return np.where(ids[..., None] > 0, mixed, image)
+    shown = image.copy()
+    step = max(1, _BAND_PIXELS // image.shape[1])  # what is made on the way stays small beside a large photo
+    for rows in (slice(top, top + step) for top in range(0, len(image), step)):
+        ids = mask[rows] // FOREGROUND if labels.is_binary else mask[rows]
+        mixed = cv2.addWeighted(image[rows], 1 - opacity, palette[ids], opacity, 0)
+        np.copyto(shown[rows], mixed, where=ids[..., None] > 0)
+    return shown

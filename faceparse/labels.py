@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # numpy is imported when the first table is built: `--help` has no use for it
@@ -18,6 +19,9 @@ IGNORE = 255
 
 FOREGROUND = 255
 """Value of a set pixel in the 0/255 mask of a two-class label set."""
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+"""A mask in such a file can't hold ids: JPEG adds values around the true ones."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,6 @@ class LabelSet:
     def is_binary(self) -> bool:
         """Whether a mask of this set is written as 0 and 255 instead of class ids."""
         return len(self.classes) == 2
-
-    @property
-    def sources(self) -> tuple[LabelSet, ...]:
-        """The set that this one is made of, the set that that one is made of, and so on."""
-        return (self.source, *self.source.sources) if self.source else ()
 
     def id(self, class_name: str) -> int:
         """The id of a class; ValueError names the choices when there is no such class."""
@@ -139,3 +138,17 @@ HAIR = CELEBAMASK.group("hair", (200, 80, 40), ("hair",))
 PERSON = LabelSet("person", ("background", "person"), ((0, 0, 0), (60, 120, 220)))
 
 LABEL_SETS: dict[str, LabelSet] = {labels.name: labels for labels in (FACE, HAIR, CELEBAMASK, PERSON)}
+
+
+def holds_ids(mask: np.ndarray, path: PurePath) -> bool:
+    """Whether the stored values of a mask, uint8 (H, W), are class ids; else they are 0/255, to be cut at 127.
+
+    A JPEG is 0/255 whatever its values; any other file at `path` when 255 is in it and nothing but 0 beside.
+    """
+    between = (mask > 0) & (mask < FOREGROUND)
+    return path.suffix.lower() not in JPEG_SUFFIXES and bool(between.any() or not mask.any())
+
+
+def face_of(mask: np.ndarray, ids: bool) -> np.ndarray:
+    """Where the face is, bool (H, W), in a mask as stored, uint8 (H, W): ids of `CELEBAMASK`, or 0/255."""
+    return (FACE.table == 1)[mask] if ids else mask > FOREGROUND // 2

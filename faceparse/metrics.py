@@ -45,10 +45,6 @@ class Confusion:
         hit, _, true = self._sums()
         return _ratio(hit, true)
 
-    def accuracy(self) -> float:
-        """Share of all pixels that were called right."""
-        return float(_ratio(np.trace(self.counts), self.counts.sum()))
-
     def _sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.diag(self.counts), self.counts.sum(axis=0), self.counts.sum(axis=1)
 

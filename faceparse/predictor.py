@@ -36,6 +36,9 @@ Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 class Predictor:
     """Answers uint8 masks of the same height and width for pictures of any size.
 
+    A file is answered upright, as its EXIF entry turns it; a Pillow image as it lies, at its own height and width,
+    though the network sees it upright too.
+
     A mask is 0 and 255 for a two-class label set, class ids of `labels` for any other. `about` is what the weights file
     says of its training.
     """
@@ -65,12 +68,13 @@ class Predictor:
         full = np.empty((len(small), *image.shape[:2]), np.float32)
         for rows, band in _bands(small, image.shape[:2]):
             full[:, rows] = band
-        return full[0] if self.labels.is_binary else full
+        return _as_given(picture, full[0] if self.labels.is_binary else full)
 
     def predict_batch(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
         """The mask of each picture; pictures that look alike in size to the network go through it together."""
         rgb = [as_rgb(picture) for picture in pictures]
-        return [self._decided(small, image.shape[:2]) for small, image in zip(self._small(rgb), rgb, strict=True)]
+        masks = [self._decided(small, image.shape[:2]) for small, image in zip(self._small(rgb), rgb, strict=True)]
+        return [_as_given(picture, mask) for picture, mask in zip(pictures, masks, strict=True)]
 
     @torch.inference_mode()
     def _small(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -119,7 +123,7 @@ def bundled_weights() -> Path:
 
 
 def as_rgb(picture: Picture) -> np.ndarray:
-    """uint8 (H, W, 3) RGB of whatever a predictor takes; ValueError says what was expected and what came."""
+    """uint8 (H, W, 3) RGB, upright, of whatever a predictor takes; ValueError says what was expected and what came."""
     if isinstance(picture, str | os.PathLike):
         return images.read_rgb(picture)
     if isinstance(picture, Image.Image):
@@ -135,6 +139,11 @@ def as_rgb(picture: Picture) -> np.ndarray:
     raise ValueError(
         f"expected a path, a Pillow image or a uint8 array (H, W, 3) RGB, (H, W) grey or (H, W, 4) RGBA, got {got}"
     )
+
+
+def _as_given(picture: Picture, answer: np.ndarray) -> np.ndarray:
+    """(..., H, W) of the upright picture as a caller can lay it over the picture handed in."""
+    return images.as_stored(answer, picture) if isinstance(picture, Image.Image) else answer
 
 
 def _bands(small: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:

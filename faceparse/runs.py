@@ -7,7 +7,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +17,14 @@ import numpy as np
 import timm
 import torch
 import torchvision
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
+from faceparse.data.batches import ValidationFaces
 from faceparse.data.folder import Pair
-from faceparse.images import write_rgb, written_whole
+from faceparse.images import overlay, write_rgb, written_whole
+from faceparse.labels import FOREGROUND, IGNORE
 
 Row = dict[str, float]
 
@@ -40,15 +45,19 @@ class Run:
     def record_start(self, command: str, settings: dict[str, object], pictures: dict[str, int]) -> None:
         """Append command, settings, versions and git state to run.json; a resumed run adds a second entry."""
         path = self.folder / "run.json"
-        starts = json.loads(path.read_text()) if path.exists() else []
+        starts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         start = {"command": command, "settings": settings, "pictures": pictures}
         starts.append(start | {"versions": versions(), "git": git_state()})
         with written_whole(path) as beside:
-            beside.write_text(json.dumps(starts, indent=1, default=str) + "\n")
+            beside.write_text(json.dumps(starts, indent=1, default=str) + "\n", encoding="utf-8")
 
     def record_split(self, training: Sequence[Pair], validation: Sequence[Pair]) -> None:
         """Write split.csv, which `--split` reads back."""
-        with written_whole(self.folder / "split.csv") as beside, beside.open("w", newline="") as file:
+        path = self.folder / "split.csv"
+        with (
+            written_whole(path) as beside,
+            beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,  # names may be no UTF-8
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerows((pair.image.name, "train") for pair in training)
             writer.writerows((pair.image.name, "val") for pair in validation)
@@ -65,13 +74,35 @@ class Run:
         write_rgb(self.folder / "curves.png", draw_curves(self.rows))
         self.board.flush()
 
-    def record_step(self, step: int, loss: float) -> None:
-        """Add a batch's loss to TensorBoard."""
-        self.board.add_scalar("step_loss", loss, step)
+    @contextmanager
+    def epoch_progress(self, epoch: int, epochs: int, steps: int) -> Iterator[Callable[[float], None]]:
+        """A function that takes each step's loss to a progress bar and to TensorBoard; `epoch` counts from 0."""
+        with tqdm(total=steps, desc=f"epoch {epoch + 1}/{epochs}", unit="step", leave=False) as bar:
+
+            def on_step(loss: float) -> None:
+                self.board.add_scalar("step_loss", loss, epoch * steps + bar.n)
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                bar.update()
+
+            yield on_step
 
     def record_picture(self, name: str, picture: np.ndarray, epoch: int) -> None:
         """Add uint8 (H, W, 3) RGB to TensorBoard."""
         self.board.add_image(name, picture, epoch, dataformats="HWC")
+
+
+@torch.inference_mode()
+def draw_masks(model: nn.Module, faces: ValidationFaces, device: torch.device) -> np.ndarray:
+    """The first four validation pictures with the model's masks above and the true ones below, uint8 (H, W, 3) RGB."""
+    labels = faces.labels
+    image, target = (torch.stack(items) for items in zip(*(faces[i] for i in range(min(4, len(faces)))), strict=True))
+    predicted = model(image.to(device)).argmax(dim=1).cpu()
+    masks = torch.stack([predicted, target.masked_fill(target == IGNORE, 0)])  # (2, B, h, w)
+    stored = (masks * (FOREGROUND if labels.is_binary else 1)).byte().numpy()
+    pictures = [faces.preprocess.undo(pixels) for pixels in image]
+    return np.vstack(
+        [np.hstack([overlay(x, mask, labels) for x, mask in zip(pictures, row, strict=True)]) for row in stored]
+    )
 
 
 def draw_curves(rows: Sequence[Row], width: int = 480, height: int = 320) -> np.ndarray:
@@ -127,11 +158,12 @@ def versions() -> dict[str, str]:
 
 def git_state() -> str:
     """Commit of the code that runs, with "-dirty" when it was changed since; "unknown" outside a checkout."""
-    here = Path(__file__).resolve().parent
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():  # installed, maybe inside of another project's checkout
+        return "unknown"
     try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=here, capture_output=True, text=True
-        )
+        question = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+        answer = subprocess.run(question, cwd=checkout, capture_output=True, text=True)
     except FileNotFoundError:  # no git on this machine
         return "unknown"
     return answer.stdout.strip() or "unknown"

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
 
 from faceparse.commands import finish, whole_from
 from hand_generator import STYLE_NAMES
+
+
+def angle(text: str) -> float:
+    """An argparse type: degrees, neither nan nor infinite."""
+    if not math.isfinite(float(text)):
+        raise argparse.ArgumentTypeError(f"expected a finite number of degrees, got {text!r}")
+    return float(text)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--fahand_dir", type=Path, required=True, metavar="DIR", help="folder for pictures N.jpg and manifest.csv")
     flag("--mahand_dir", type=Path, required=True, metavar="DIR", help="folder for masks N.png")
     degrees = "turns of each hand, degrees counter-clockwise (default: 0 90 180 270)"
-    flag("--rotations", type=float, nargs="+", default=[0, 90, 180, 270], metavar="DEG", help=degrees)
+    flag("--rotations", type=angle, nargs="+", default=[0, 90, 180, 270], metavar="DEG", help=degrees)
     faces = "faces for each hand in each rotation (default: %(default)s)"
     flag("--repeats", type=whole_from(1), default=5, metavar="N", help=faces)
     styles = (

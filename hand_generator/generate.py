@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from faceparse import images
-from faceparse.labels import CELEBAMASK, FACE, FOREGROUND, IGNORE
+from faceparse.labels import CELEBAMASK, FOREGROUND, IGNORE, face_of, holds_ids
 from faceparse.parallel import Map, worker_map
 from hand_generator.hands import pairs_in, read_hands
 from hand_generator.paste import STYLES
@@ -64,8 +63,10 @@ def run(args: argparse.Namespace) -> int:
         faces, hands, faults = _survey(args, map_in_workers)
         for fault in faults:
             print(f"skipped: {fault}", file=sys.stderr)
-        done = {} if args.overwrite else _finished(args)
+        rows = _last_manifest(args.fahand_dir / MANIFEST)
+        done = {} if args.overwrite else _finished(args, rows)
         tasks, kept = _plan(args, faces, hands, done)
+        _remove_stale(args, rows, kept)
         made, failed = _paste_all(args, tasks, kept, map_in_workers)
     skipped = len(faults) + failed
     print(
@@ -109,7 +110,10 @@ def _face_fault(pair: Pair) -> str | None:
         images.check_sizes(image_path, images.size_of(image_path), mask_path, mask.shape)
     except ValueError as error:
         return str(error)
-    return None if face_of(mask).any() else f"{mask_path}: no face pixel in this mask to put a hand on"
+    ids = holds_ids(mask, mask_path)
+    if ids and ((mask >= len(CELEBAMASK)) & (mask < IGNORE)).any():
+        return f"{mask_path}: holds neither 0 and 255 alone nor class ids, 0 to {len(CELEBAMASK) - 1}; make it anew"
+    return None if face_of(mask, ids).any() else f"{mask_path}: no face pixel in this mask to put a hand on"
 
 
 def _hand_names(pair: Pair, from_frames: bool) -> list[str] | str:
@@ -120,25 +124,29 @@ def _hand_names(pair: Pair, from_frames: bool) -> list[str] | str:
         return str(error)
 
 
-def holds_ids(mask: np.ndarray) -> bool:
-    """Whether a mask holds CelebAMask-HQ ids; otherwise it is 0/255, maybe with the noise of a JPEG."""
-    present = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel() > 0
-    return bool(present[1 : len(CELEBAMASK)].any() and not present[len(CELEBAMASK) : IGNORE].any())
-
-
-def face_of(mask: np.ndarray) -> np.ndarray:
-    """Where the face is, bool (H, W), in uint8 (H, W) of 0/255 or ids."""
-    return cv2.LUT(mask, FACE.table) == 1 if holds_ids(mask) else mask > FOREGROUND // 2
-
-
-def _finished(args: argparse.Namespace) -> dict[str, Row]:
-    """Number -> row of the last manifest, for the outputs whose picture and mask are there."""
+def _last_manifest(path: Path) -> list[Row]:
+    """The whole rows of the manifest that an earlier run has left, if any."""
     try:
-        with open(args.fahand_dir / MANIFEST, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = [row for row in csv.DictReader(file) if set(row) == set(COLUMNS) and None not in row.values()]
     except FileNotFoundError:
-        return {}
+        return []
+    return [row for row in rows if row["number"].isdecimal()]
+
+
+def _finished(args: argparse.Namespace, rows: list[Row]) -> dict[str, Row]:
+    """Number -> row, for the outputs whose picture and mask are there."""
     return {row["number"]: row for row in rows if all(path.is_file() for path in _paths(args, row))}
+
+
+def _remove_stale(args: argparse.Namespace, rows: list[Row], kept: list[Row]) -> None:
+    """Delete what `rows` lists and this run will not keep: the new manifest would not tell it from its own."""
+    numbers = {row["number"] for row in kept}
+    stale = [row for row in rows if row["number"] not in numbers]
+    for path in (path for row in stale for path in _paths(args, row)):
+        path.unlink(missing_ok=True)
+    if stale:
+        print(f"removed {len(stale)} outputs of an earlier run from {args.fahand_dir}", file=sys.stderr)
 
 
 def _paths(args: argparse.Namespace, row: Row) -> Pair:
@@ -205,10 +213,13 @@ def _do(args: argparse.Namespace, task: Task) -> list[Row | str]:
         except ValueError as error:  # a photo that was found to be cut short only now
             results.append(f"{error}, so there is no number {output.number}")
             continue
-        pasted = STYLES[args.style](image, mask, hand, output.rng, float(output.row["rotation"]), face_of(mask))
+        ids = holds_ids(mask, output.face[1])
+        face = face_of(mask, ids)
+        mask = mask if ids else face * np.uint8(FOREGROUND)  # a JPEG's noise would make a PNG look like ids
+        pasted = STYLES[args.style](image, mask, hand, output.rng, float(output.row["rotation"]), face)
         image_path, mask_path = _paths(args, output.row)
         images.write_rgb(image_path, pasted.image)
-        images.write_mask(mask_path, pasted.mask, CELEBAMASK if holds_ids(mask) else None)
+        images.write_mask(mask_path, pasted.mask, CELEBAMASK if ids else None)
         place = {"angle": f"{pasted.angle:.2f}", "scale": f"{pasted.scale:.4f}", "x": str(pasted.x), "y": str(pasted.y)}
         results.append(output.row | place)
     return results
@@ -216,7 +227,10 @@ def _do(args: argparse.Namespace, task: Task) -> list[Row | str]:
 
 def _write_manifest(path: Path, rows: list[Row]) -> None:
     """One row for each output, in the order of their numbers."""
-    with images.written_whole(path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+    with (
+        images.written_whole(path) as beside,
+        open(beside, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,  # names may be any bytes
+    ):
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(sorted(rows, key=lambda row: int(row["number"])))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from PIL import Image
 from faceparse import images
 from faceparse.labels import CELEBAMASK, FACE
 from hand_generator.__main__ import main, parse_args
-from hand_generator.generate import face_of, holds_ids
 from hand_generator.hands import read_hands
 
 DrawnFace = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
@@ -146,12 +146,21 @@ def test_0_255_masks_stay_0_255(folders: Path) -> None:
         assert 0.05 <= cover <= 0.7
 
 
-def test_ids_are_told_from_0_255_also_after_jpeg() -> None:
-    ids = np.array([[0, 1, 13, 255]], np.uint8)
-    assert holds_ids(ids) and face_of(ids).tolist() == [[False, True, False, False]]
-    jpeg = np.array([[0, 3, 120, 250]], np.uint8)
-    assert not holds_ids(jpeg) and face_of(jpeg).tolist() == [[False, False, False, True]]
-    assert not holds_ids(np.array([[0, 255]], np.uint8))
+def test_jpeg_masks_become_pngs_of_exactly_0_and_255(folders: Path) -> None:
+    for path in list((folders / "masks").iterdir()):
+        mask = FACE.table[images.read_mask(path)] * np.uint8(255)
+        path.unlink()
+        Image.fromarray(mask).save(path.with_suffix(".jpg"), quality=60)
+        assert len(np.unique(images.read_mask(path.with_suffix(".jpg")))) > 2
+    assert generate(folders, "--repeats", "1") == 0
+    for row in manifest(folders):
+        before = images.read_mask(folders / "masks" / row["face"]) > 127
+        with Image.open(mask_of(folders, row)) as written:
+            assert written.mode == "L"
+            after = np.array(written)
+        assert set(np.unique(after)) == {0, 255}
+        assert before[after == 255].all()
+        assert 0.05 <= 1 - np.count_nonzero(after) / np.count_nonzero(before) <= 0.7
 
 
 def test_the_same_seed_gives_the_same_bytes_with_one_worker_and_with_two(folders: Path) -> None:
@@ -173,6 +182,53 @@ def test_a_second_run_keeps_what_is_finished_and_makes_what_is_missing(
     assert contents(folders) == first | {"fahand/0.jpg": b"mine"}
     assert generate(folders, "--repeats", "1", "--overwrite") == 0
     assert contents(folders) == first
+
+
+@pytest.mark.parametrize("extra", [(), ("--overwrite",), ("--seed", "7")], ids=["same", "overwrite", "other seed"])
+def test_a_run_with_fewer_outputs_leaves_none_of_the_larger_run(
+    extra: tuple[str, ...], folders: Path, capfd: pytest.CaptureFixture
+) -> None:
+    assert generate(folders, "--rotations", "0", "--repeats", "1", *extra, out="fresh") == 0
+    assert generate(folders) == 0
+    (folders / "fahand" / "99.jpg").write_bytes(b"mine")  # in no manifest
+    assert generate(folders, "--rotations", "0", "--repeats", "1", *extra) == 0
+    # Hand 1 on the face of number 0 is in both runs; number 1 was hand 1 as well and is hand 2 now.
+    removed, kept = (39, 1) if extra == () else (40, 0)
+    err = capfd.readouterr().err
+    assert f"removed {removed} outputs of an earlier run from {folders / 'fahand'}\n" in err
+    assert f"made {2 - kept} and kept {kept}" in err
+    assert contents(folders) == contents(folders / "fresh") | {"fahand/99.jpg": b"mine"}
+
+
+def test_an_output_that_fails_leaves_no_files_of_an_earlier_run(folders: Path) -> None:
+    generate(folders)
+    photo = folders / "faces" / "1.jpg"
+    photo.write_bytes(photo.read_bytes()[:-800])
+    assert generate(folders, "--seed", "1") == 1
+    numbers = {row["number"] for row in manifest(folders)}
+    assert {path.stem for path in (folders / "mahand").iterdir()} == numbers
+    assert {path.stem for path in (folders / "fahand").glob("*.jpg")} == numbers
+
+
+def test_file_names_that_are_not_utf_8_go_through_the_manifest(folders: Path, capfd: pytest.CaptureFixture) -> None:
+    name = os.fsdecode(b"b\xe9b\xe9")  # Latin-1
+    try:
+        for number in range(3):
+            (folders / "faces" / f"{number}.jpg").rename(folders / "faces" / f"{number}{name}.jpg")
+            (folders / "masks" / f"{number}.png").rename(folders / "masks" / f"{number}{name}.png")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    assert generate(folders, "--repeats", "1") == 0
+    assert b"b\xe9b\xe9.jpg,hand1," in (folders / "fahand" / "manifest.csv").read_bytes()
+    assert generate(folders, "--repeats", "1") == 0
+    assert "made 0 and kept 8" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("turn", ["nan", "inf", "1e999"])
+def test_a_rotation_is_a_finite_number(turn: str, folders: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        generate(folders, "--rotations", "0", turn)
+    assert f"expected a finite number of degrees, got '{turn}'" in capsys.readouterr().err
 
 
 def test_outputs_of_other_settings_are_not_taken_for_finished(folders: Path, capfd: pytest.CaptureFixture) -> None:
@@ -237,6 +293,11 @@ def break_full_hand(root: Path) -> str:
 def break_faceless(root: Path) -> str:
     images.write_mask(root / "masks" / "1.png", np.full((96, 96), CELEBAMASK.id("hair"), np.uint8), CELEBAMASK)
     return "1.png: no face pixel"
+
+
+def break_values(root: Path) -> str:
+    images.write_mask(root / "masks" / "1.png", np.resize(np.array([0, 3, 120, 250], np.uint8), (96, 96)))
+    return "1.png: holds neither 0 and 255 alone nor class ids, 0 to 18"
 
 
 def break_size(root: Path) -> str:

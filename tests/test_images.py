@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import pickle
+import subprocess
+import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +68,26 @@ def test_a_picture_is_turned_as_its_exif_entry_says(tmp_path: Path, orientation:
     assert images.read_rgb(path)[..., 0].tolist() == STORED[1]
     assert images.size_of(path) == (3, 2)
     assert images.read_grey(path).tolist() == images.read_mask(path).tolist() == STORED[orientation]
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_what_is_made_of_an_upright_picture_is_turned_back_to_lie_as_stored(orientation: int) -> None:
+    stored = np.array(STORED[orientation], np.uint8)
+    image = Image.fromarray(stored)
+    image.getexif()[0x0112] = orientation
+    upright = images.to_rgb(image)[..., 0]
+    assert upright.tolist() == STORED[1]
+    assert images.as_stored(upright, image).tolist() == stored.tolist()
+    both = images.as_stored(np.stack([upright, upright + 1]), image)
+    assert both.tolist() == [stored.tolist(), (stored + 1).tolist()]
+
+
+def test_an_exif_entry_that_means_nothing_turns_nothing(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    path = save(tmp_path / "a.png", STORED[1], exif=exif)
+    assert images.read_rgb(path)[..., 0].tolist() == STORED[1]
+    assert images.size_of(path) == (3, 2)
 
 
 def test_16_bit_grey_keeps_its_upper_8_bits(tmp_path: Path) -> None:
@@ -189,12 +213,48 @@ def test_a_folder_and_a_missing_file_are_named_with_the_reason(tmp_path: Path, r
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_decompression_bomb_is_refused(tmp_path: Path, reader: Reader) -> None:
-    path = tmp_path / "bomb.png"
-    header = b"\x00\x00\xea\x60" * 2 + b"\x08\x00\x00\x00\x00"  # 60000 x 60000, 8-bit grey
+    with pytest.raises(UnreadableImage, match=r"bomb\.png"):
+        reader(header_of(tmp_path / "bomb.png", 60_000))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest undoes the filter of images.py
+def test_a_photo_of_400_megapixels_is_not_too_large_and_one_of_600_is(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match=r"truncated"):  # for its missing pixels, not for their number
+        images.read_mask(header_of(tmp_path / "photo.png", 20_000))
+    with pytest.raises(UnreadableImage, match=r"25000x25000 is more than 536870912 pixels"):
+        images.read_mask(header_of(tmp_path / "bomb.png", 25_000))
+
+
+def header_of(path: Path, side: int) -> Path:
+    """A PNG that says it is `side` x `side`, 8-bit grey, and holds no pixels."""
+    header = side.to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00"
     chunks = b"".join(png_chunk(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", b"x"), (b"IEND", b"")))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
-    with pytest.raises(UnreadableImage, match=r"bomb\.png"):
-        reader(path)
+    return path
+
+
+def test_pillows_warnings_of_odd_metadata_are_not_shown() -> None:
+    code = (
+        "import warnings, faceparse.images; warnings.warn_explicit('odd', UserWarning, 'f', 1, module='PIL.Image');"
+        "warnings.warn_explicit('kept', UserWarning, 'f', 2, module='PILLAR')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kept" in done.stderr
+    assert "odd" not in done.stderr
+
+
+def test_an_unreadable_picture_can_be_told_across_processes(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage) as caught:
+        images.read_rgb(tmp_path / "gone.png")
+    told = pickle.loads(pickle.dumps(caught.value))
+    assert type(told) is UnreadableImage
+    assert str(told) == str(caught.value)
+
+
+def test_a_text_file_is_said_to_be_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("dear diary")
+    with pytest.raises(UnreadableImage, match=r"a\.jpg: .* \(not a picture of a known format\)$"):
+        images.read_rgb(tmp_path / "a.jpg")
 
 
 def png_chunk(kind: bytes, data: bytes) -> bytes:
@@ -288,6 +348,33 @@ def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
     assert [len(file.name) for file in tmp_path.iterdir()] == [255]
 
 
+def test_a_name_of_80_chinese_characters_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / f"{'面' * 80}.png"  # 240 bytes and 4
+    with images.written_whole(path) as beside:
+        beside.write_bytes(b"whole")
+        assert beside.parent == tmp_path
+        assert beside.name.startswith(".")
+        with images.written_whole(tmp_path / f"{'面' * 79}.png") as other:
+            assert other != beside
+            other.touch()
+    assert path.read_bytes() == b"whole"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_masks_and_overlays_are_told_from_photos(tmp_path: Path) -> None:
+    picture = noise()
+    images.write_mask(tmp_path / "ids.png", np.zeros((4, 4), np.uint8), CELEBAMASK)
+    images.write_mask(tmp_path / "mask.png", np.zeros((4, 4), np.uint8))
+    images.write_overlay(tmp_path / "overlay.jpg", picture)
+    images.write_rgb(tmp_path / "photo.jpg", picture, quality=90)
+    images.write_rgb(tmp_path / "photo.png", picture)
+    (tmp_path / "text.png").write_text("Software faceparse")
+    ours = {path.name for path in tmp_path.iterdir() if images.is_ours(path)}
+    assert ours == {"ids.png", "mask.png", "overlay.jpg"}
+    assert np.array_equal(images.read_rgb(tmp_path / "overlay.jpg"), images.read_rgb(tmp_path / "photo.jpg"))
+    assert cv2.imread(str(tmp_path / "overlay.jpg")).shape == picture.shape
+
+
 def test_a_picture_is_written_in_the_format_of_its_suffix(tmp_path: Path) -> None:
     picture = np.tile(np.array([200, 100, 50], np.uint8), (16, 16, 1))
     images.write_rgb(tmp_path / "a.png", picture)
@@ -351,6 +438,11 @@ def test_nothing_there_is_one_sentence_with_the_path(album: Path, source: str) -
     assert str(error.value).startswith(f"{album / source}: no such file or folder")
 
 
+def test_an_empty_path_is_not_the_folder_one_is_in() -> None:
+    with pytest.raises(FileNotFoundError, match="the path of the pictures is empty"):
+        images.list_images("")
+
+
 @pytest.mark.parametrize("ordered", [["9", "10"], ["a", "b9", "b9x2", "b9x10", "b10"]])
 def test_numbers_in_names_sort_by_their_value(ordered: list[str]) -> None:
     assert sorted(set(ordered), key=lambda name: images.natural_order(Path(name))) == ordered
@@ -370,6 +462,19 @@ def test_an_overlay_of_ids_takes_the_colour_of_each_class() -> None:
     picture = np.zeros((1, 3, 3), np.uint8)
     shown = images.overlay(picture, np.array([[0, 1, 13]], np.uint8), CELEBAMASK, opacity=1)
     assert shown.tolist() == [[[0, 0, 0], list(CELEBAMASK.colours[1]), list(CELEBAMASK.colours[13])]]
+
+
+def test_an_overlay_is_the_same_in_bands_and_little_memory_is_used_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    picture, ids = rng.integers(0, 256, (301, 200, 3), np.uint8), rng.integers(0, 19, (301, 200), np.uint8)
+    whole = images.overlay(picture, ids, CELEBAMASK, opacity=0.3)
+    monkeypatch.setattr(images, "_BAND_PIXELS", 1400)  # 7 rows
+    tracemalloc.start()
+    banded = images.overlay(picture, ids, CELEBAMASK, opacity=0.3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(banded, whole)
+    assert peak < 1.2 * picture.nbytes
 
 
 def test_the_size_of_a_photo_is_read_from_its_header_alone(tmp_path: Path) -> None:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, LABEL_SETS, PAINT_ORDER, PERSON, LabelSet
+from faceparse.labels import (
+    CELEBAMASK,
+    FACE,
+    HAIR,
+    IGNORE,
+    LABEL_SETS,
+    PAINT_ORDER,
+    PERSON,
+    LabelSet,
+    face_of,
+    holds_ids,
+)
 
 NAMES = (
     "background skin nose eye_g l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip "
@@ -64,10 +77,29 @@ def test_only_two_classes_are_written_as_0_and_255() -> None:
     assert [labels.is_binary for labels in (FACE, HAIR, PERSON, CELEBAMASK)] == [True, True, True, False]
 
 
-def test_sources_lead_to_the_set_that_is_painted() -> None:
-    again = FACE.group("again", (1, 2, 3), ("face",))
-    assert again.sources == (FACE, CELEBAMASK)
-    assert CELEBAMASK.sources == PERSON.sources == ()
+@pytest.mark.parametrize(
+    ("values", "name", "ids"),
+    [
+        ([0, 255], "0.png", False),
+        ([255, 255], "0.png", False),
+        ([0, 0], "0.png", True),
+        ([0, 1], "0.png", True),
+        ([0, 1, 13, 255], "0.png", True),  # 255 is ignored
+        ([0, 3, 120, 250], "0.png", True),  # out of range, which is for the reader to tell
+        ([0, 1, 13], "0.JPG", False),
+        ([0, 3, 250, 255], "0.jpeg", False),
+    ],
+)
+def test_a_mask_is_0_255_when_it_is_a_jpeg_or_holds_255_and_at_most_0_beside(
+    values: list[int], name: str, ids: bool
+) -> None:
+    assert holds_ids(np.array([values], np.uint8), Path(name)) is ids
+
+
+def test_the_face_is_some_of_the_ids_or_what_is_brighter_than_127() -> None:
+    ids = np.array([[0, 1, 2, 3, 13, 255]], np.uint8)
+    assert face_of(ids, ids=True).tolist() == [[False, True, True, False, False, False]]
+    assert face_of(np.array([[0, 3, 127, 128, 255]], np.uint8), ids=False).tolist() == [[False] * 3 + [True] * 2]
 
 
 def test_label_sets_are_found_by_their_own_names() -> None:

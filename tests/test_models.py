@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
@@ -10,11 +13,19 @@ from torch import Tensor, nn
 from faceparse.losses import create_loss
 from faceparse.metrics import Confusion
 from faceparse.models import ARCHITECTURES, create_model
+from faceparse.models.decoders.deeplabv3 import state_from_torchvision
 from faceparse.models.encoders import create_encoder
 from faceparse.models.resnet import RESNETS
 from tests.conftest import draw_face
 
 ENCODERS = ["resnet18", "test_resnet.r160_in1k"]
+FAMILIES = [
+    "mobilenetv2_100",
+    "mobilenetv3_small_050",
+    "tf_efficientnet_lite0",
+    "convnext_atto",
+    "swin_tiny_patch4_window7_224",
+]
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -57,34 +68,15 @@ def shuffle_norms(model: nn.Module) -> None:
             nn.init.uniform_(module.weight, 0.6, 1.2)
 
 
-def from_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's DeepLabV3 state under our names."""
-    names = {
-        "backbone.": "encoder.",
-        "classifier.0.convs.4.1.": "decoder.aspp.pooled.0.",
-        "classifier.0.convs.4.2.": "decoder.aspp.pooled.1.",
-        "classifier.0.convs.": "decoder.aspp.branches.",
-        "classifier.0.project.": "decoder.aspp.project.",
-        "classifier.1.": "decoder.smooth.0.",
-        "classifier.2.": "decoder.smooth.1.",
-        "classifier.4.": "head.",
-    }
-    renamed = {}
-    for key, value in state.items():
-        old = next(prefix for prefix in names if key.startswith(prefix))
-        renamed[names[old] + key.removeprefix(old)] = value
-    return renamed
-
-
 @pytest.mark.parametrize("size", [(96, 96), (97, 65)])
 def test_deeplabv3_with_torchvisions_state_gives_the_same_logits_and_gradients(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     reference = torchvision.models.segmentation.deeplabv3_resnet50(
-        weights=None, weights_backbone=None, num_classes=21
+        weights=None, weights_backbone=None, num_classes=21, aux_loss=True
     ).eval()
     shuffle_norms(reference)
     ours = create_model("deeplabv3", "resnet50", 21).eval()
-    ours.load_state_dict(from_torchvision(reference.state_dict()))
+    ours.load_state_dict(state_from_torchvision(reference.state_dict()))
     theirs_in, ours_in = (
         torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in "ab"
     )
@@ -114,6 +106,37 @@ def test_encdec_has_the_published_channels() -> None:
         (256 + 64, 64),
     ]
     assert (model.head.in_channels, model.head.out_channels, model.head.kernel_size) == (64, 2, (3, 3))
+
+
+@pytest.mark.parametrize("encoder", FAMILIES)
+def test_timm_families_stand_behind_the_same_interface(encoder: str) -> None:
+    network = create_encoder(encoder).eval()
+    with torch.inference_mode():
+        features = network(torch.randn(1, 3, 96, 64))
+    assert [f.shape for f in features] == [
+        (1, channels, 96 // stride, 64 // stride)
+        for channels, stride in zip(network.channels, network.strides, strict=True)
+    ]
+
+
+def test_one_picture_a_batch_can_be_trained_on() -> None:
+    for arch in ARCHITECTURES:
+        assert create_model(arch, "resnet18", 2).train()(torch.randn(1, 3, 64, 64)).isfinite().all()
+
+
+def test_every_decoder_file_names_its_paper_on_the_first_line() -> None:
+    for entry in ARCHITECTURES.values():
+        module = importlib.import_module(f"faceparse.models.decoders.{entry.module}")
+        assert entry.paper in Path(str(module.__file__)).read_text().splitlines()[0]
+
+
+def test_an_encoder_that_does_not_fit_is_one_sentence() -> None:
+    with pytest.raises(ValueError, match="encdec needs features of 5 stages, convnext_atto has 4"):
+        create_model("encdec", "convnext_atto", 2)
+    with pytest.raises(ValueError, match="'pvt_v2_b0' can't give features at output stride 8"):
+        create_model("deeplabv3", "pvt_v2_b0", 2)
+    with pytest.raises(ValueError, match="'mobilenetv2_100.nope' can't give features"):
+        create_model("fpn", "mobilenetv2_100.nope", 2)
 
 
 def test_unknown_names_say_what_was_probably_meant() -> None:

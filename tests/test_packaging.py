@@ -18,7 +18,7 @@ import pytest
 
 import faceparse
 from faceparse import cli
-from faceparse.commands import COMMANDS
+from faceparse.commands import ALIASES, COMMANDS
 from faceparse.images import read_mask
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -169,7 +169,14 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"faceparse {faceparse.__version__}\n"
 
 
-@pytest.mark.parametrize(("word", "hint"), [("segmnt", "did you mean 'segment'?"), ("xyz", "choose from: segment")])
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("segmnt", "did you mean 'segment'?"),
+        ("preproces_data", "did you mean 'preprocess_data'?"),
+        ("xyz", "choose from: segment"),
+    ],
+)
 def test_an_unknown_command_is_told_the_nearest(word: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([word]) == 2
     assert hint in capsys.readouterr().err
@@ -181,6 +188,18 @@ def test_the_sub_commands_are_the_same_code_as_the_scripts() -> None:
         module = COMMANDS[name][0]
         assert module in set(imports_of(ROOT / script)), script
         assert callable(import_module(module).main)
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_the_scripts_names_are_sub_commands_too(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    assert name in capsys.readouterr().out
+    helps = []
+    for word in (name, ALIASES[name]):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main([word, "--help"])
+        helps.append(capsys.readouterr().out)
+    assert helps[0] == helps[1] != ""
 
 
 # what is installed

@@ -140,10 +140,54 @@ def test_transparent_parts_count_as_white() -> None:
     assert (brightness()(rgba) == 255).all()
 
 
-def test_a_pillow_image_is_turned_as_its_exif_says() -> None:
-    image = Image.fromarray(half_white(40, 60))
-    image.getexif()[0x0112] = 6  # to be turned a quarter clockwise: right becomes bottom
-    mask = brightness()(image)
+class BrightAtTheTop(nn.Module):
+    """Logits (B, 2, H, W): the foreground is what is bright in the upper half."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        bright = image.mean(dim=1)
+        bright[:, image.shape[2] // 2 :] = 0
+        return torch.stack([torch.full_like(bright, 10), 20 * bright], dim=1)
+
+
+# The way from a picture that lies in its file as a camera with this EXIF orientation wrote it to the upright one.
+UPRIGHT = {
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).T,
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_pillow_image_is_seen_upright_and_answered_as_it_lies(orientation: int) -> None:
+    stored = np.zeros((64, 32), np.uint8)
+    stored[:16, :16] = stored[48:, 16:] = stored[16:32, 16:] = 255
+    image = Image.fromarray(stored)
+    image.getexif()[0x0112] = orientation
+    two = Predictor(BrightAtTheTop(), FACE, PLAIN, device="cpu")
+    mask = two(image)
+    assert mask.shape == (image.height, image.width)
+    assert np.array_equal(two.predict_batch([stored, image])[1], mask)
+    assert np.array_equal(two.probabilities(image) > 0.5, mask > 0)
+    upright = UPRIGHT[orientation](stored)
+    expected = two(np.ascontiguousarray(upright))
+    assert expected.any()
+    assert not expected[upright.shape[0] // 2 + 2 :].any()
+    assert np.array_equal(UPRIGHT[orientation](mask), expected)
+    classes = brightness(THREE).probabilities(image)
+    assert classes.shape == (3, image.height, image.width)
+    assert (classes.argmax(axis=0)[4:12, 4:12] == 2).all()
+
+
+def test_a_file_is_answered_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise: right becomes bottom
+    Image.fromarray(half_white(40, 60)).save(tmp_path / "a.png", exif=exif)
+    mask = brightness()(tmp_path / "a.png")
     assert mask.shape == (60, 40)
     assert (mask[:20] == 0).all()
     assert (mask[40:] == 255).all()

@@ -16,8 +16,8 @@ from PIL import Image
 
 from faceparse.commands import preprocess
 from faceparse.data import celebamask
-from faceparse.images import read_mask
-from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS
+from faceparse.images import list_images, read_mask
+from faceparse.labels import CELEBAMASK, FACE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -67,7 +67,7 @@ def run(parts: Path, masks: Path, *flags: str) -> int:
 
 
 def contents(folder: Path) -> dict[str, list[list[int]]]:
-    return {path.name: read_mask(path).tolist() for path in sorted(folder.iterdir())}
+    return {path.name: read_mask(path).tolist() for path in list_images(folder)}
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -141,11 +141,10 @@ def test_the_choices_are_the_label_sets_that_parts_can_make() -> None:
         preprocess.parse_args(["--masks_parts", "a", "--output_mask", "b", "--labels", "person"])
 
 
-def test_a_set_made_of_a_set_is_relabelled_through_both() -> None:
-    again = FACE.group("again", (1, 2, 3), ("face",))
+def test_ids_are_relabelled_to_what_a_mask_holds_on_disk() -> None:
     ids = np.array([IDS], np.uint8)
-    assert celebamask.relabel(ids, again).tolist() == celebamask.relabel(ids, FACE).tolist() == [FACE_PIXELS]
-    assert celebamask.relabel(ids, LABEL_SETS["celebamask"]).tolist() == [IDS]
+    assert celebamask.relabel(ids, FACE).tolist() == [FACE_PIXELS]
+    assert celebamask.relabel(ids, CELEBAMASK).tolist() == [IDS]
 
 
 # what is read
@@ -264,6 +263,22 @@ def test_a_second_run_keeps_the_finished_masks_and_overwrite_makes_them_anew(
     assert "3 masks written, 0 kept, 0 failed" in last_line(capsys)
 
 
+def test_masks_of_another_label_set_are_refused_until_overwrite(
+    tmp_path: Path, anno: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(anno, out) == 0
+    capsys.readouterr()
+    assert run(anno, out, "--labels", "celebamask") == 1
+    sentence = f"error: {out} holds masks of 'face'; choose another folder for 'celebamask', or --overwrite\n"
+    assert capsys.readouterr().err == sentence
+    assert contents(out)["7.png"] == [FACE_PIXELS]
+    assert run(anno, out, "--labels", "celebamask", "--overwrite") == 0
+    assert contents(out)["7.png"] == [IDS]
+    assert run(anno, out, "--labels", "celebamask") == 0
+    assert run(anno, out) == 1
+
+
 def test_an_interrupted_run_leaves_no_half_mask(
     tmp_path: Path, anno: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,8 +288,8 @@ def test_an_interrupted_run_leaves_no_half_mask(
 
     monkeypatch.setattr(Image.Image, "save", interrupt)
     assert run(anno, tmp_path / "out") == 130
-    assert list((tmp_path / "out").iterdir()) == []
-    assert "interrupted" in last_line(capsys)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [preprocess.MARKER]
+    assert "interrupted; what was finished is kept" in last_line(capsys)
 
 
 def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -282,7 +297,7 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path: Path) -> None:
         write_parts(tmp_path / "raw", number, {"skin": "xxxx", "nose": f"{number % 16:04b}".replace("1", "x")})
     for workers in ("1", "2", "3"):
         assert run(tmp_path / "raw", tmp_path / workers, "--workers", workers, "--labels", "celebamask") == 0
-    one, two, three = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in "123")
+    one, two, three = ({p.name: p.read_bytes() for p in list_images(tmp_path / n)} for n in "123")
     assert len(one) == 40
     assert one == two == three
 
@@ -320,8 +335,8 @@ def test_real_parts_give_the_masks_that_they_were_cut_from(tmp_path: Path, share
     truth = masks_in(shard)
     for labels in ("celebamask", "face"):
         assert run(tmp_path / "raw", tmp_path / labels, "--labels", labels) == 0
-        assert len(list((tmp_path / labels).iterdir())) == 6
-    for path in (tmp_path / "celebamask").iterdir():
+        assert len(list_images(tmp_path / labels)) == 6
+    for path in list_images(tmp_path / "celebamask"):
         ids = truth[path.name]
         assert np.array_equal(read_mask(path), ids)
         assert np.array_equal(read_mask(tmp_path / "face" / path.name), FACE.table[ids] * np.uint8(255))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from faceparse import checkpoint, images, predictor
 from faceparse.commands import test as command
 from faceparse.commands.places import find_places
+from faceparse.commands.scoring import Scores
 from faceparse.labels import CELEBAMASK, FACE, LabelSet
 from faceparse.models import create_model
 from faceparse.predictor import Predictor
@@ -254,6 +256,33 @@ def test_masks_of_an_earlier_run_below_the_source_are_no_pictures(tmp_path: Path
     assert files(tmp_path) == ["a.jpg", "out/a.png"]
 
 
+def test_a_run_in_the_folder_of_the_pictures_takes_no_mask_or_overlay_for_a_picture(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.png", "x/c.png"):
+        picture(tmp_path / name)
+    expected = ["a.jpg", "a.png", "a_overlay.jpg", "b.png", "b_mask.png", "b_mask_overlay.jpg"]
+    expected += ["x/c.png", "x/c_mask.png", "x/c_mask_overlay.jpg"]
+    for _ in range(3):
+        assert segment(tmp_path, tmp_path, "--overlay", "--recursive") == 0
+        assert files(tmp_path) == expected
+    assert segment(tmp_path / "*", tmp_path, "--overlay") == 0
+    everything = [str(tmp_path / name) for name in expected if "/" not in name]  # as a shell expands *
+    assert command.main(["--images_path", *everything, "--save_path", str(tmp_path), "--overlay"]) == 0
+    assert files(tmp_path) == expected
+
+
+def test_a_folder_of_nothing_but_masks_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images.write_mask(tmp_path / "a.png", half(4, 4))
+    assert segment(tmp_path, tmp_path) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}: no picture here but masks and overlays of an earlier run\n"
+
+
+def test_a_photo_below_the_folder_for_the_masks_is_a_picture(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "out/b.jpg")
+    assert segment(tmp_path, tmp_path / "out", "--recursive") == 0
+    assert files(tmp_path) == ["a.jpg", "out/a.png", "out/b.jpg", "out/out/b.png"]
+
+
 def test_a_relative_path_and_the_folder_it_is_in_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "a.jpg")
     monkeypatch.chdir(tmp_path)
@@ -277,6 +306,37 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(tmp_path: Path, capsys
     assert "b.png: cannot be read as a picture" in err
     assert "d.jpg: cannot be read as a picture" in err
     assert "2 problems in 2 masks" in err
+
+
+def test_a_mask_that_cannot_be_written_does_not_end_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / "in" / name)
+    for taken in ("a_overlay.jpg", "b.png"):  # folders where files should go
+        (tmp_path / "out" / taken / "x").mkdir(parents=True)
+    assert segment(tmp_path / "in", tmp_path / "out", "--overlay") == 1
+    assert files(tmp_path / "out") == ["a.png", "b_overlay.jpg", "c.png", "c_overlay.jpg"]
+    err = capsys.readouterr().err
+    assert f"error: {tmp_path / 'out/a_overlay.jpg'}: can't be written (Is a directory)" in err
+    assert f"error: {tmp_path / 'out/b.png'}: can't be written (Is a directory)" in err
+    assert "2 problems in 2 masks" in err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_the_run(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write_mask(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(images, "write_mask", write_mask)
+    picture(tmp_path / "in/a.png")
+    assert segment(tmp_path / "in", tmp_path / "out") == 1
+    assert capsys.readouterr().err.endswith(f"error: [Errno {number}] {os.strerror(number)}\n")
+
+
+def test_an_empty_path_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert segment("", tmp_path / "out") == 1
+    assert capsys.readouterr().err == "error: the path of the pictures is empty: name a file, a folder or a pattern\n"
 
 
 def test_a_progress_bar_and_the_speed_go_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -446,6 +506,13 @@ def test_missing_and_unfit_truths_are_named_and_counted(tmp_path: Path, capsys: 
     assert "d.png: cannot be read" in err
     assert "pictures scored: 1, without a true mask: 1" in out
     assert len(files(tmp_path / "out")) == 4 + 2
+
+
+def test_class_names_are_written_as_utf_8_whatever_the_locale_and_odd_bytes_are_kept(tmp_path: Path) -> None:
+    labels = LabelSet("odd", ("rest", "näse\udcff"), ((0, 0, 0), (255, 0, 0)))
+    Scores(labels).save(tmp_path)
+    assert b"n\xc3\xa4se\xff,,,," in (tmp_path / "scores.csv").read_bytes()
+    assert "näse\udcff" in json.loads((tmp_path / "scores.json").read_text())["classes"]
 
 
 # as a user runs it

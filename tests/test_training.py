@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from faceparse import checkpoint, images
 from faceparse.commands.train import main
-from faceparse.data.folder import BatchesWithHands, find_pairs, read_split, split_pairs, to_ids
+from faceparse.data.batches import BatchesWithHands
+from faceparse.data.folder import find_pairs, read_split, split_pairs, to_ids
 from faceparse.engine import create_average, create_optimizer, create_schedule
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE
 from faceparse.models import create_model
@@ -74,7 +76,11 @@ def test_a_training_leaves_weights_curves_and_a_record_of_itself(folders: Path) 
         "torch"
     ] == torch.__version__
     assert start["pictures"] == {"training": 11, "validation": 1, "with_hands": 0, "hands": 0}
-    assert list(run.glob("events.*")) and (run / "last.safetensors").exists()
+    assert (run / "last.safetensors").exists()
+    board = EventAccumulator(str(run))
+    board.Reload()
+    assert {"step_loss", "train_loss", "val_loss", "val_iou", "val_dice", "lr"} <= set(board.Tags()["scalars"])
+    assert board.Tags()["images"] == ["validation"] and len(board.Scalars("step_loss")) == 2 * 2
 
 
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
@@ -118,6 +124,22 @@ def test_init_goes_on_from_weights_and_refuses_another_design(
     assert "best.safetensors holds" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--labels", "hair"), ("--size", "96"), ("--seed", "1"), ("--val_share", "0.5")]
+)
+def test_resuming_with_another_recipe_is_refused(
+    folders: Path, flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(folders, "--epochs", "1", masks="ids") == 0
+    assert train(folders, "--epochs", "2", "--resume", flag, value, masks="ids") == 1
+    assert "resume with the flags in its run.json" in capsys.readouterr().err
+
+
+def test_the_output_stride_is_kept_in_the_weights_file(folders: Path) -> None:
+    assert train(folders, "--epochs", "1", "--output_stride", "16") == 0
+    assert checkpoint.load(folders / "run" / "best.safetensors").model.encoder.strides[-1] == 16
+
+
 @pytest.mark.parametrize("labels", ["celebamask", "hair", "face"])
 def test_id_masks_train_every_label_set_made_from_them(folders: Path, labels: str) -> None:
     assert train(folders, "--epochs", "1", "--labels", labels, masks="ids") == 0
@@ -136,6 +158,19 @@ def test_hands_come_from_a_folder_or_are_pasted_on_the_fly(folders: Path) -> Non
     made = ["--fahand_dir", str(folders / "faces"), "--mahand_dir", str(folders / "masks")]
     assert train(folders, "--epochs", "1", *made, run="made") == 0
     assert json.loads((folders / "made" / "run.json").read_text())[0]["pictures"]["with_hands"] == 12
+
+
+def test_faces_held_back_are_not_trained_on_behind_a_hand(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "split.csv").write_text("".join(f"{i}.jpg,{i < 8}\n" for i in range(12)))
+    rows = "".join(f"{i},{i}.jpg\n" for i in range(12))  # picture i shows face i behind a hand
+    (folders / "faces" / "manifest.csv").write_text(f"number,face\n{rows}")
+    made = ["--fahand_dir", str(folders / "faces"), "--mahand_dir", str(folders / "masks")]
+    assert train(folders, "--epochs", "1", "--split", str(folders / "split.csv"), *made) == 0
+    pictures = json.loads((folders / "run" / "run.json").read_text())[0]["pictures"]
+    assert pictures == {"training": 7, "validation": 1, "with_hands": 7, "hands": 0}
+    (folders / "faces" / "manifest.csv").write_text("number,face\n0,11.jpg\n")
+    assert train(folders, "--epochs", "1", "--split", str(folders / "split.csv"), *made, run="none") == 1
+    assert "run hand_generator on those" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("with_hands", "hands", "expected_steps"), [(0, 4, 5), (7, 4, 10), (7, 1, 5), (0, 0, 5)])
@@ -164,6 +199,10 @@ def break_mask(folders: Path, fault: str) -> str:
     if fault == "half size":
         images.write_mask(path, np.zeros((32, 32), np.uint8))
         return "3.png: its picture"
+    if fault == "no face":
+        for i in range(12):
+            images.write_mask(folders / "masks" / f"{i}.png", np.zeros((64, 64), np.uint8))
+        return "masks: no mask shows any of face"
     if fault == "id":
         images.write_mask(path, np.full((64, 64), 37, np.uint8))
         return "3.png: class id 37 is out of range"
@@ -171,7 +210,7 @@ def break_mask(folders: Path, fault: str) -> str:
     return "3.png: cannot be read as a picture"
 
 
-@pytest.mark.parametrize("fault", ["missing", "size", "half size", "id", "empty file"])
+@pytest.mark.parametrize("fault", ["missing", "size", "half size", "id", "no face", "empty file"])
 def test_a_data_fault_is_one_sentence_with_the_path_before_the_first_step(
     folders: Path, fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -285,12 +324,22 @@ def test_a_loss_that_is_not_finite_stops_with_one_sentence(folders: Path, capsys
     assert "lower --lr" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_picture_that_is_cut_short_is_named(folders: Path, workers: str, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = folders / "faces" / "5.jpg"
+    picture.write_bytes(picture.read_bytes()[:-200])
+    assert train(folders, "--epochs", "1", "--workers", workers) == 1
+    assert "5.jpg: cannot be read as a picture" in capsys.readouterr().err
+
+
 def test_flags_that_contradict_each_other_are_refused(folders: Path) -> None:
     for flags in (
         ["--fahand_dir", "x"],
         ["--hand_ratio", "0.5"],
         ["--hands_dir", "x", "--hand_ratio", "1.5"],
         ["--size", "8"],
+        ["--scale", "0", "0"],
+        ["--lr", "-1"],
     ):
         with pytest.raises(SystemExit):
             train(folders, *flags)

@@ -17,6 +17,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Sub-command -> module whose `main(argv)` does it, and what it does."""
 
+ALIASES = {"test": "segment", "preprocess_data": "preprocess", "hand_generator": "hands"}
+"""The scripts' names, where they differ -> sub-command."""
+
 
 class ShowDefaults(argparse.HelpFormatter):
     """Ends a flag's help with its default, where there is one and the help does not name it already."""
@@ -45,5 +48,5 @@ def finish(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; what was finished is kept", file=sys.stderr)
         return 130

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from faceparse.images import list_images
+from faceparse.images import is_ours, list_images
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ def find_places(sources: Sequence[str], recursive: bool, save_path: Path, masks_
     """The places of all pictures that files, folders and glob patterns stand for, in order.
 
     Sub-folders are mirrored below `save_path`: those of a folder, and those below the fixed part of a pattern. Masks
-    of an earlier run are left out when `save_path` lies inside of a source. Raises FileNotFoundError as `list_images`.
+    and overlays that an earlier run left in `save_path` are no pictures. Raises FileNotFoundError as `list_images`.
     """
     if save_path.exists() and not save_path.is_dir():
         raise FileExistsError(f"{save_path}: --save_path is a file; name a folder for the masks")
     folders = {picture: folder for source in sources for picture, folder in _listed(source, recursive, save_path)}
+    if not folders:
+        raise FileNotFoundError(f"{', '.join(sources)}: no picture here but masks and overlays of an earlier run")
     truths = _truths(masks_path, folders)
     kept = {_key(path) for path in chain(folders, truths.values())}
     places = []
@@ -43,13 +45,13 @@ def find_places(sources: Sequence[str], recursive: bool, save_path: Path, masks_
 
 def _listed(source: str, recursive: bool, save_path: Path) -> list[tuple[Path, Path]]:
     """The pictures of one source, each with its folder relative to the source's."""
-    root = _root(source)
+    root, saved = _root(source), save_path.resolve()
     pictures = list_images(source, recursive)
-    if root.resolve() in save_path.resolve().parents:
-        pictures = [path for path in pictures if save_path.resolve() not in path.resolve().parents]
-        if not pictures:
-            raise FileNotFoundError(f"{source}: no picture here outside of --save_path {save_path}")
-    return [(path, path.parent.relative_to(root)) for path in pictures]
+    return [
+        (path, path.parent.relative_to(root))
+        for path in pictures
+        if saved not in path.resolve().parents or not is_ours(path)
+    ]
 
 
 def _root(source: str) -> Path:

@@ -13,8 +13,11 @@ from pathlib import Path
 from faceparse.commands import finish, whole_from
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, LabelSet
 
-CHOICES = [name for name, labels in LABEL_SETS.items() if CELEBAMASK in (labels, *labels.sources)]
+CHOICES = [name for name, labels in LABEL_SETS.items() if CELEBAMASK in (labels, labels.source)]
 """The label sets that can be made of CelebAMask-HQ's parts."""
+
+MARKER = ".labels"
+"""The file in a folder of masks that says which label set they hold; hidden, so that it is no mask to anyone."""
 
 Task = tuple[list[Path], Path]
 """The part files of a picture, and where its mask goes."""
@@ -55,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.monotonic()
     pictures = find_parts(args.masks_parts)
+    claim(args.output_mask, args.labels, args.overwrite)
     tasks = unfinished(pictures, args.output_mask, args.overwrite)
     failed = 0
     with tqdm(total=len(tasks), unit="picture") as progress:
@@ -71,9 +75,18 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def unfinished(pictures: dict[int, list[Path]], masks_dir: Path, overwrite: bool) -> list[Task]:
-    """What is to be done; `masks_dir`, made if missing, is listed once."""
+def claim(masks_dir: Path, labels: str, overwrite: bool) -> None:
+    """Note in `masks_dir`, made if missing, what its masks hold; ValueError when they hold something else."""
     masks_dir.mkdir(parents=True, exist_ok=True)
+    marker = masks_dir / MARKER
+    held = marker.read_text().strip() if marker.exists() else labels
+    if held != labels and not overwrite:
+        raise ValueError(f"{masks_dir} holds masks of {held!r}; choose another folder for {labels!r}, or --overwrite")
+    marker.write_text(f"{labels}\n")
+
+
+def unfinished(pictures: dict[int, list[Path]], masks_dir: Path, overwrite: bool) -> list[Task]:
+    """What is to be done; `masks_dir` is listed once."""
     finished = set() if overwrite else set(os.listdir(masks_dir))
     tasks = [(paths, masks_dir / f"{number}.png") for number, paths in pictures.items()]
     return [task for task in tasks if task[1].name not in finished]

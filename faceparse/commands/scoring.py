@@ -72,8 +72,11 @@ class Scores:
         rows = {name: {k: None if np.isnan(v) else v for k, v in row.items()} for name, row in self.rows().items()}
         whole = {"labels": self.labels.name, "scored": self.scored, "without_truth": self.missing, "classes": rows}
         with images.written_whole(folder / "scores.json") as beside:
-            beside.write_text(json.dumps(whole, indent=2) + "\n")
-        with images.written_whole(folder / "scores.csv") as beside, beside.open("w", newline="") as file:
+            beside.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8", errors="surrogateescape")
+        with (
+            images.written_whole(folder / "scores.csv") as beside,
+            beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["class", *MEASURES])
             writer.writerows([name, *row.values()] for name, row in rows.items())

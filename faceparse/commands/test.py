@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 BATCH_PIXELS = 1 << 25
 """Pixels in one batch (100 MB as RGB), whatever --batch_size says, unless a single picture is larger."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors after which no other mask can be written either."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -87,7 +92,10 @@ def run(args: argparse.Namespace) -> int:
 def segment(
     places: list[Place], predictor: Predictor, batch_size: int, overlay: bool, scores: Scores | None
 ) -> tuple[int, list[str]]:
-    """Write the mask of every picture that can be read; how many were written, and one sentence for each problem."""
+    """Write the mask of every picture that can be read; how many were written, and one sentence for each problem.
+
+    Raises OSError when the disk is full.
+    """
     from tqdm import tqdm
 
     written, problems = 0, []
@@ -96,9 +104,11 @@ def segment(
             problems += unreadable
             masks = predictor.predict_batch([picture for _, picture in readable])
             for (place, picture), mask in zip(readable, masks, strict=True):
-                problems += write(predictor, place, picture, mask, overlay)
+                unwritten = write_mask(predictor, place, mask)
+                written += not unwritten
+                problems += unwritten
+                problems += write_overlay(predictor, place, picture, mask) if overlay else []
                 problems += scores.add(place, mask) if scores else []
-            written += len(readable)
             progress.update(len(readable) + len(unreadable))
     return written, problems
 
@@ -153,18 +163,37 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator
             yield coming.popleft().result()
 
 
-def write(predictor: Predictor, place: Place, picture: np.ndarray, mask: np.ndarray, overlay: bool) -> list[str]:
-    """Write the mask, class ids as a palette PNG, and the view of it; one sentence where there can be no view."""
+def write_mask(predictor: Predictor, place: Place, mask: np.ndarray) -> list[str]:
+    """Write the mask, class ids as a palette PNG; one sentence where it can't be written."""
     from faceparse import images
 
     labels = predictor.labels
-    images.write_mask(place.mask, mask, None if labels.is_binary else labels)
-    if overlay:
-        try:
-            images.write_rgb(place.overlay, images.overlay(picture, mask, labels), quality=90)
-        except ValueError as error:
-            return [str(error)]
-    return []
+    with problems_of(place.mask) as problems:
+        images.write_mask(place.mask, mask, None if labels.is_binary else labels)
+    return problems
+
+
+def write_overlay(predictor: Predictor, place: Place, picture: np.ndarray, mask: np.ndarray) -> list[str]:
+    """Write the view of the mask over the picture; one sentence where there can be none."""
+    from faceparse import images
+
+    with problems_of(place.overlay) as problems:
+        images.write_overlay(place.overlay, images.overlay(picture, mask, predictor.labels))
+    return problems
+
+
+@contextmanager
+def problems_of(path: Path) -> Iterator[list[str]]:
+    """A list that gets one sentence when `path` can't be written in the block; a full disk is raised."""
+    problems: list[str] = []
+    try:
+        yield problems
+    except ValueError as error:  # the sentence names the file
+        problems.append(str(error))
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        problems.append(f"{path}: can't be written ({error.strerror or error})")
 
 
 def report(save_path: Path, written: int, seconds: float, predictor: Predictor, problems: list[str]) -> None:

@@ -101,10 +101,7 @@ def part_name(path: Path) -> str:
 
 def relabel(ids: np.ndarray, labels: LabelSet) -> np.ndarray:
     """From `CELEBAMASK` ids, uint8 (H, W), what a mask of `labels` holds on disk: its own ids, or 0 and 255 for two."""
-    table = labels.table
-    for source in labels.sources:
-        table = table[source.table]
-    return cv2.LUT(ids, table * FOREGROUND if labels.is_binary else table)
+    return cv2.LUT(ids, labels.table * FOREGROUND if labels.is_binary else labels.table)
 
 
 def write_mask(paths: Iterable[Path], mask_path: Path, labels: LabelSet) -> None:

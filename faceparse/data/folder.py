@@ -1,27 +1,21 @@
-"""Folders of pictures and masks as training data: pairing, checking, splitting, batches with their share of hands."""
+"""Folders of pictures and masks as training data: pairing, checking, splitting; and folders of hands."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from faceparse import images
-from faceparse.labels import FACE, FOREGROUND, IGNORE, LabelSet
-from faceparse.transforms import Augment, Preprocess, letterbox
+from faceparse.labels import FOREGROUND, IGNORE, LabelSet, face_of, holds_ids
 from hand_generator.hands import pairs_in, read_hands
 from hand_generator.paste import Hand, paste_natural
 
-JPEG_SUFFIXES = (".jpg", ".jpeg")
 SPLIT_WORDS = {"true": "train", "train": "train", "val": "val", "false": "test", "test": "test"}
 """What the second column of a split file may say: True and False are the words of the published ones."""
 
@@ -42,7 +36,7 @@ class Pair:
     def read_with_hand(self, labels: LabelSet, hand: Hand, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, with a hand pasted over the face and background under it; unchanged where there is no face."""
         image, mask = images.read_pair(self.image, self.mask)
-        face = FACE.table[mask] == 1 if not self.binary and (labels.source or labels) is FACE.source else mask > 127
+        face = face_of(mask, ids=not self.binary)
         if face.any():
             pasted = paste_natural(image, mask, hand, rng, face=face)
             image, mask = pasted.image, pasted.mask
@@ -70,8 +64,7 @@ def to_ids(mask: np.ndarray, labels: LabelSet, binary: bool) -> np.ndarray:
 
 def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
     """Whether a mask is 0/255 rather than class ids; ValueError names a mask that `labels` can't be read from."""
-    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-    if path.suffix.lower() in JPEG_SUFFIXES or set(values) == {0, FOREGROUND} or set(values) == {FOREGROUND}:
+    if not holds_ids(mask, path):
         if labels.is_binary:
             return True
         raise ValueError(
@@ -79,11 +72,12 @@ def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
             "give PNGs of class ids"
         )
     known = labels.source or labels
-    highest = max((int(v) for v in values if v != IGNORE), default=0)
+    highest = int((mask * (mask != IGNORE)).max())
     if highest >= len(known):
+        mend = f"; a 0/{FOREGROUND} mask must hold nothing else: cut it at 127" if labels.is_binary else ""
         raise ValueError(
             f"{path}: class id {highest} is out of range; "
-            f"{known.name!r} has ids 0 to {len(known) - 1} (and {IGNORE}, ignored)"
+            f"{known.name!r} has ids 0 to {len(known) - 1} (and {IGNORE}, ignored){mend}"
         )
     return False
 
@@ -92,7 +86,7 @@ def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet) -> list[Pair
     """The checked pairs of two folders, in name order.
 
     Every mask is read once. Raises FileNotFoundError for empty folders, ValueError for a missing mask, sizes that do
-    not fit and ids out of range; the message names the file.
+    not fit, ids out of range and masks that are all background; the message names the file.
     """
     pairs, lonely = images.pair_by_stem(images_dir, masks_dir)
     if lonely:
@@ -101,36 +95,62 @@ def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet) -> list[Pair
             f"({len(lonely)} of {len(lonely) + len(pairs)} pictures have none)"
         )
 
-    def check(pair: tuple[Path, Path]) -> tuple[int, Pair]:
+    def check(pair: tuple[Path, Path]) -> tuple[int, bool, Pair]:
         image, mask_path = pair
         mask = images.read_mask(mask_path)
         factor = images.check_sizes(image, images.size_of(image), mask_path, mask.shape)
-        return factor, Pair(image, mask_path, is_binary(mask_path, mask, labels))
+        binary = is_binary(mask_path, mask, labels)
+        return factor, bool((to_ids(mask, labels, binary) % IGNORE).any()), Pair(image, mask_path, binary)
 
     with ThreadPoolExecutor() as pool:
         checked = list(tqdm(pool.map(check, pairs), f"checking {masks_dir.name}", len(pairs), unit="mask", leave=False))
-    usual = max({factor for factor, _ in checked}, key=[factor for factor, _ in checked].count)
-    for factor, pair in checked:
+    if not any(foreground for _, foreground, _ in checked):
+        wanted = ", ".join(labels.classes[1:])
+        raise ValueError(f"{masks_dir}: no mask shows any of {wanted}; write masks of 0 and 1 as 0 and {FOREGROUND}")
+    factors = [factor for factor, _, _ in checked]
+    usual = max(set(factors), key=factors.count)
+    for factor, _, pair in checked:
         if factor != usual:  # one odd size in a folder is a mistake; all masks at half size is how CelebAMask-HQ comes
             raise ValueError(
                 f"{pair.mask}: its picture {pair.image} is {factor} times as large, "
                 f"the others are {usual} times as large; resize one"
             )
-    return [pair for _, pair in checked]
+    return [pair for _, _, pair in checked]
+
+
+def of_these_faces(with_hands: Sequence[Pair], fahand_dir: Path, faces: Sequence[Pair]) -> list[Pair]:
+    """The pictures with hands that show one of `faces`, as the generator's manifest says; all where there is none.
+
+    So that no face of the validation or test part is trained on behind a hand.
+    """
+    manifest = fahand_dir / "manifest.csv"
+    if not manifest.is_file():
+        return list(with_hands)
+    with manifest.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        shown = {row["number"]: Path(row["face"]).stem for row in csv.DictReader(file)}
+    known = {pair.image.stem for pair in faces}
+    kept = [pair for pair in with_hands if shown.get(pair.image.stem) in known]
+    if not kept:
+        raise ValueError(
+            f"{manifest}: none of its faces is among the pictures to train on; run hand_generator on those"
+        )
+    return kept
 
 
 def read_split(path: Path) -> dict[str, str]:
     """Stem -> "train", "val" or "test" from CSV rows `name,True|False` or `name,train|val|test`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of a split")
     parts = {}
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             for number, row in enumerate(csv.reader(file), 1):
                 if len(row) < 2 or row[1].strip().lower() not in SPLIT_WORDS:
                     if number == 1:
                         continue  # a heading
                     raise ValueError(f"{path}, line {number}: expected name,True or name,False, got {','.join(row)!r}")
                 parts[Path(row[0].strip()).stem] = SPLIT_WORDS[row[1].strip().lower()]
-    except UnicodeDecodeError as error:
+    except csv.Error as error:
         raise ValueError(f"{path}: not a text file of rows name,True|False") from error
     return parts
 
@@ -172,87 +192,3 @@ def find_hands(hands_dir: Path) -> list[Hand]:
     if not hands:
         raise ValueError(f"{hands_dir}: no hand to paste")
     return hands
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One place in a batch: which picture, whether it shows a hand, and the seed of everything random about it."""
-
-    index: int
-    hand: bool
-    seed: tuple[int, ...]
-
-
-class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
-    """Augmented pairs: float32 (3, size, size) normalised and int64 (size, size) ids of `labels`.
-
-    A draw with a hand takes a picture out of `with_hands`, or pastes one of `hands` over a face on the fly. The result
-    depends on the draw alone, not on which worker makes it.
-    """
-
-    def __init__(self, data: TrainingData, labels: LabelSet, augment: Augment, preprocess: Preprocess):
-        self.data, self.labels, self.augment, self.preprocess = data, labels, augment, preprocess
-
-    def __len__(self) -> int:
-        return len(self.data.training)
-
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
-        rng = np.random.default_rng(draw.seed)
-        if draw.hand and self.data.with_hands:
-            image, ids = self.data.with_hands[draw.index].read(self.labels)
-        elif draw.hand:
-            hand = self.data.hands[int(rng.integers(len(self.data.hands)))]
-            image, ids = self.data.training[draw.index].read_with_hand(self.labels, hand, rng)
-        else:
-            image, ids = self.data.training[draw.index].read(self.labels)
-        image, ids = self.augment(image, ids, self.labels, rng)
-        return self.preprocess.normalise(image), torch.from_numpy(ids).long()
-
-
-class ValidationFaces(Dataset[tuple[Tensor, Tensor]]):
-    """Unchanged pairs fitted into size x size; what pads them is ignored by the scores."""
-
-    def __init__(self, pairs: Sequence[Pair], labels: LabelSet, preprocess: Preprocess):
-        self.pairs, self.labels, self.preprocess = pairs, labels, preprocess
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image, ids = letterbox(*self.pairs[index].read(self.labels), self.preprocess.size, IGNORE)
-        return self.preprocess.normalise(image), torch.from_numpy(ids).long()
-
-
-def one_thread(_worker: int = 0) -> None:
-    """Keep OpenCV to one thread in this process: workers are the parallelism, and a forked thread pool would hang."""
-    cv2.setNumThreads(0)
-
-
-class BatchesWithHands(Sampler[list[Draw]]):
-    """Every batch holds `hands` draws with a hand; the others go through the shuffled faces once an epoch.
-
-    `with_hands` is the number of ready-made pictures with hands; 0 means that hands are pasted over the batch's faces.
-    """
-
-    def __init__(self, faces: int, with_hands: int, batch_size: int, hands: int, seed: int):
-        self.faces, self.with_hands, self.batch_size, self.hands, self.seed = faces, with_hands, batch_size, hands, seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return max(1, self.faces // self._faces_a_batch)
-
-    @property
-    def _faces_a_batch(self) -> int:
-        return max(1, self.batch_size - (self.hands if self.with_hands else 0))
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(self.faces)
-        for step in range(len(self)):
-            chosen = np.resize(order[step * self._faces_a_batch :], self._faces_a_batch)
-            indices = [(int(i), False) for i in chosen]
-            if self.with_hands:
-                indices += [(int(i), True) for i in rng.integers(self.with_hands, size=self.hands)]
-            else:
-                indices[: self.hands] = [(i, True) for i, _ in indices[: self.hands]]
-            yield [Draw(i, hand, (self.seed, self.epoch, step, place)) for place, (i, hand) in enumerate(indices)]

@@ -57,6 +57,9 @@ def create_model(
     entry = ARCHITECTURES[arch]
     network = create_encoder(encoder, encoder_weights, output_stride or entry.output_stride)
     decoder_class = getattr(importlib.import_module(f"faceparse.models.decoders.{entry.module}"), entry.decoder)
+    if len(network.channels) < decoder_class.stages:
+        have = len(network.channels)
+        raise ValueError(f"{arch} needs features of {decoder_class.stages} stages, {encoder} has {have}")
     try:
         decoder = decoder_class(network.channels) if widths is None else decoder_class(network.channels, widths)
     except ValueError as error:

@@ -23,11 +23,7 @@ class TimmEncoder(Encoder):
 
     def __init__(self, name: str, output_stride: int = 32, pretrained: bool = False):
         super().__init__()
-        network: Any
-        if output_stride == 32:  # not every family knows the argument
-            network = timm.create_model(name, pretrained=pretrained, features_only=True)
-        else:
-            network = timm.create_model(name, pretrained=pretrained, features_only=True, output_stride=output_stride)
+        network = _timm_features(name, output_stride, pretrained)
         self.network: nn.Module = network
         self.channels = tuple(network.feature_info.channels())
         self.strides = tuple(network.feature_info.reduction())
@@ -36,7 +32,24 @@ class TimmEncoder(Encoder):
         self.std = published.std if published else IMAGENET_STD
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        return self.network(image)
+        features = self.network(image)
+        # Some families (Swin) keep their channels last.
+        return [
+            x if x.shape[1] == channels else x.permute(0, 3, 1, 2)
+            for x, channels in zip(features, self.channels, strict=True)
+        ]
+
+
+def _timm_features(name: str, output_stride: int, pretrained: bool) -> Any:
+    options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+    try:
+        try:  # families with windows of attention refuse sizes that they were not made for, unless told
+            return timm.create_model(name, pretrained=pretrained, features_only=True, strict_img_size=False, **options)
+        except TypeError:
+            return timm.create_model(name, pretrained=pretrained, features_only=True, **options)
+    except (TypeError, RuntimeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"encoder {name!r} can't give features at output stride {output_stride} ({reason})") from error
 
 
 def create_encoder(name: str, weights: str = "none", output_stride: int = 32) -> Encoder:

@@ -16,6 +16,7 @@ class EncDecDecoder(nn.Module):
     the head's 3x3 convolution works there.
     """
 
+    stages = 5
     head_kernel = 3
 
     def __init__(self, channels: Sequence[int], widths: Sequence[int] = (1028, 514, 256, 64)):

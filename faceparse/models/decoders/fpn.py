@@ -38,6 +38,7 @@ class FPNDecoder(nn.Module):
     upsampling between levels are segmentation_models_pytorch's, so that states can be exchanged with it.
     """
 
+    stages = 4
     head_kernel = 1
 
     def __init__(self, channels: Sequence[int], widths: Sequence[int] = (256, 128), dropout: float = 0.2):

@@ -1,0 +1,191 @@
+"""The flags of `train.py`, every one with its default."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from faceparse.commands import ShowDefaults, whole_from
+from faceparse.labels import LABEL_SETS
+from faceparse.models import ARCHITECTURES
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The settings, every one with its default."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train a model on a folder of pictures and a folder of their masks.",
+        formatter_class=ShowDefaults,
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("--faces_dir", metavar="DIR", type=Path, required=True, help="folder of pictures")
+    data.add_argument(
+        "--masks_dir",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="folder of their masks, same stems: 0/255, or PNGs of class ids",
+    )
+    data.add_argument(
+        "--labels",
+        choices=LABEL_SETS,
+        default="face",
+        help="classes to learn; face and hair are also read from 19-class masks",
+    )
+    data.add_argument(
+        "--fahand_dir",
+        metavar="DIR",
+        type=Path,
+        help="folder of pictures of faces with a hand pasted over (hand_generator)",
+    )
+    data.add_argument("--mahand_dir", metavar="DIR", type=Path, help="folder of their masks")
+    data.add_argument(
+        "--hands_dir",
+        metavar="DIR",
+        type=Path,
+        help="folder with images/ and masks/ of hands to paste on the fly instead; of a split.csv in it, the True rows",
+    )
+    data.add_argument(
+        "--hand_ratio",
+        metavar="SHARE",
+        type=share,
+        help="share of each batch that shows a hand, 0 to 1 (default: one picture of each batch)",
+    )
+    data.add_argument(
+        "--split",
+        metavar="CSV",
+        type=Path,
+        help="CSV of rows name,True (may be trained on) or name,False (never read); train, val and test also serve "
+        "(default: every picture may be trained on)",
+    )
+    data.add_argument(
+        "--val_share",
+        metavar="SHARE",
+        type=share,
+        default=0.05,
+        help="share of the pictures that is kept for validation where --split names none",
+    )
+    model = parser.add_argument_group("model")
+    model.add_argument("--arch", choices=sorted(ARCHITECTURES), default="fpn", help="architecture")
+    model.add_argument(
+        "--encoder",
+        metavar="NAME",
+        default="mobilenetv2_100",
+        help="resnet18, resnet34, resnet50, or a timm model's name",
+    )
+    model.add_argument(
+        "--encoder_weights",
+        metavar="WHAT",
+        default="none",
+        help="none, imagenet (is downloaded), or a .safetensors/.pth file",
+    )
+    model.add_argument(
+        "--output_stride",
+        type=int,
+        choices=(8, 16, 32),
+        help="picture pixels per pixel of the encoder's last feature (default: the paper's; deeplabv3: 8, others: 32)",
+    )
+    model.add_argument(
+        "--widths",
+        metavar="N",
+        type=int,
+        nargs="+",
+        help="channels inside the decoder (default: the reference's; fpn: 256 128)",
+    )
+    model.add_argument(
+        "--init",
+        metavar="FILE",
+        type=Path,
+        help="weights file of the same design to go on from, with a schedule of its own (default: none)",
+    )
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--epochs", metavar="N", type=whole_from(1), default=30, help="passes through the faces")
+    recipe.add_argument("--batch_size", metavar="N", type=whole_from(1), default=16, help="pictures a step")
+    recipe.add_argument(
+        "--size", metavar="PX", type=whole_from(32), default=256, help="side of the training pictures, pixels"
+    )
+    recipe.add_argument(
+        "--scale",
+        metavar=("FROM", "TO"),
+        type=positive,
+        nargs=2,
+        default=(0.6, 1.6),
+        help="smallest and largest zoom of a face",
+    )
+    recipe.add_argument("--loss", metavar="SUM", default="ce+dice", help="losses and weights, for instance ce+0.5*dice")
+    recipe.add_argument(
+        "--lr", metavar="RATE", type=positive, default=2e-3, help="peak learning rate of decoder and head"
+    )
+    recipe.add_argument(
+        "--encoder_lr", metavar="RATE", type=positive, default=5e-4, help="peak learning rate of the encoder"
+    )
+    recipe.add_argument("--weight_decay", metavar="X", type=positive, default=1e-2, help="AdamW's weight decay")
+    recipe.add_argument(
+        "--warmup", metavar="N", type=whole_from(0), default=100, help="steps until the learning rate is at its peak"
+    )
+    recipe.add_argument(
+        "--ema",
+        metavar="X",
+        type=share,
+        default=0.998,
+        help="memory of the running average of the weights, which is what is kept",
+    )
+    recipe.add_argument("--clip_norm", metavar="X", type=positive, default=1.0, help="largest norm of the gradient")
+    recipe.add_argument("--seed", metavar="N", type=whole_from(0), default=0, help="seed of everything random")
+    run = parser.add_argument_group("run")
+    run.add_argument(
+        "--weights_dir",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="run folder: best.safetensors, last.safetensors, curves, logs",
+    )
+    run.add_argument("--half", action="store_true", help="keep the weights in 16 bits: half the file, the same masks")
+    run.add_argument(
+        "--data_note", metavar="TEXT", default="", help="text about the data, kept inside the weights file"
+    )
+    run.add_argument("--licence", metavar="TEXT", default="", help="terms of the weights, kept inside the weights file")
+    run.add_argument("--resume", action="store_true", help="go on after the last finished epoch in --weights_dir")
+    run.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
+    run.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="auto is bf16 where the device is fast at it",
+    )
+    run.add_argument(
+        "--workers",
+        metavar="N",
+        type=whole_from(0),
+        default=min(8, os.cpu_count() or 1),
+        help="processes that prepare pictures; 0: none beside this one",
+    )
+    args = parser.parse_args(argv)
+    args.command = shlex.join(["python", "train.py", *(sys.argv[1:] if argv is None else argv)])
+    if (args.fahand_dir is None) != (args.mahand_dir is None):
+        parser.error("--fahand_dir and --mahand_dir go together")
+    if args.fahand_dir and args.hands_dir:
+        parser.error("give either --fahand_dir and --mahand_dir, or --hands_dir")
+    if args.hand_ratio is not None and not (args.fahand_dir or args.hands_dir):
+        parser.error("--hand_ratio needs hands: give --fahand_dir and --mahand_dir, or --hands_dir")
+    if not 0 < args.scale[0] <= args.scale[1]:
+        parser.error("--scale takes the smaller zoom first, and both above 0")
+    return args
+
+
+def positive(text: str) -> float:
+    """A finite number of at least 0."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+    return value
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    if not positive(text) <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
+    return float(text)

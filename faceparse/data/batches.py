@@ -1,0 +1,109 @@
+"""Batches for training, each with its share of hands, and pictures for validation."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from faceparse.data.folder import Pair, TrainingData
+from faceparse.labels import IGNORE, LabelSet
+from faceparse.transforms import Augment, Preprocess, letterbox
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One place in a batch: which picture, whether it shows a hand, and the seed of everything random about it."""
+
+    index: int
+    hand: bool
+    seed: tuple[int, ...]
+
+
+class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
+    """Augmented pairs: float32 (3, size, size) normalised and int64 (size, size) ids of `labels`.
+
+    A draw with a hand takes a picture out of `with_hands`, or pastes one of `hands` over a face on the fly. The result
+    depends on the draw alone, not on which worker makes it.
+    """
+
+    def __init__(self, data: TrainingData, labels: LabelSet, augment: Augment, preprocess: Preprocess):
+        self.data, self.labels, self.augment, self.preprocess = data, labels, augment, preprocess
+
+    def __len__(self) -> int:
+        return len(self.data.training)
+
+    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng(draw.seed)
+        if draw.hand and self.data.with_hands:
+            image, ids = self.data.with_hands[draw.index].read(self.labels)
+        elif draw.hand:
+            hand = self.data.hands[int(rng.integers(len(self.data.hands)))]
+            image, ids = self.data.training[draw.index].read_with_hand(self.labels, hand, rng)
+        else:
+            image, ids = self.data.training[draw.index].read(self.labels)
+        image, ids = self.augment(image, ids, self.labels, rng)
+        return self.preprocess.normalise(image), torch.from_numpy(ids).long()
+
+
+class ValidationFaces(Dataset[tuple[Tensor, Tensor]]):
+    """Unchanged pairs fitted into size x size; what pads them is ignored by the scores."""
+
+    def __init__(self, pairs: Sequence[Pair], labels: LabelSet, preprocess: Preprocess):
+        self.pairs, self.labels, self.preprocess = pairs, labels, preprocess
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image, ids = letterbox(*self.pairs[index].read(self.labels), self.preprocess.size, IGNORE)
+        return self.preprocess.normalise(image), torch.from_numpy(ids).long()
+
+
+def one_thread() -> None:
+    """Keep OpenCV to one thread in this process: workers are the parallelism, and a forked thread pool would hang."""
+    cv2.setNumThreads(0)
+
+
+def settle_worker(_number: int) -> None:
+    """Prepare a DataLoader's worker; Ctrl-C is for the parent, which stops its workers."""
+    one_thread()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class BatchesWithHands(Sampler[list[Draw]]):
+    """Every batch holds `hands` draws with a hand; the others go through the shuffled faces once an epoch.
+
+    `with_hands` is the number of ready-made pictures with hands, of which a batch then holds fewer than `batch_size`; 0
+    means that hands are pasted over the batch's own faces.
+    """
+
+    def __init__(self, faces: int, with_hands: int, batch_size: int, hands: int, seed: int):
+        self.faces, self.with_hands, self.hands, self.seed = faces, with_hands, hands, seed
+        self.faces_a_batch = batch_size - (hands if with_hands else 0)
+        if self.faces_a_batch < 1:
+            raise ValueError(
+                f"a batch of {batch_size} with {hands} ready-made hands has no face without; take more or fewer"
+            )
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return max(1, self.faces // self.faces_a_batch)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.faces)
+        for step in range(len(self)):
+            chosen = np.resize(order[step * self.faces_a_batch :], self.faces_a_batch)
+            indices = [(int(i), False) for i in chosen]
+            if self.with_hands:
+                indices += [(int(i), True) for i in rng.integers(self.with_hands, size=self.hands)]
+            else:
+                indices[: self.hands] = [(i, True) for i, _ in indices[: self.hands]]
+            yield [Draw(i, hand, (self.seed, self.epoch, step, place)) for place, (i, hand) in enumerate(indices)]
