@@ -117,13 +117,18 @@ HELPED += [["-m", "faceparse", name, "--help"] for name in COMMANDS]
 HELPED += [[script, "--help"] for script in ("test.py", "train.py", "preprocess_data.py")]
 
 
+def processor_seconds() -> float:
+    """Seconds that finished child processes have computed; a busy machine does not change them, as it would a clock."""
+    return os.times().children_user + os.times().children_system
+
+
 @pytest.mark.parametrize("arguments", HELPED, ids=" ".join)
 def test_importing_and_help_take_under_three_tenths_of_a_second(arguments: list[str]) -> None:
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = processor_seconds()
         done = run(sys.executable, *arguments)
-        times.append(time.perf_counter() - start)
+        times.append(processor_seconds() - start)
         assert done.returncode == 0, done.stderr
     assert min(times) < 0.3, f"{min(times):.2f} s"
 
