@@ -26,7 +26,14 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS: list[tuple[str, ...]] = [
     ("faceparse.labels",),
     ("faceparse.images", "faceparse.parallel"),
-    ("faceparse.transforms", "faceparse.losses", "faceparse.metrics", "faceparse.devices", "faceparse.models"),
+    (
+        "faceparse.transforms",
+        "faceparse.occlusion",
+        "faceparse.losses",
+        "faceparse.metrics",
+        "faceparse.devices",
+        "faceparse.models",
+    ),
     ("faceparse.data", "faceparse.checkpoint"),
     ("faceparse.engine", "faceparse.runs", "faceparse.predictor", "faceparse.video", "faceparse.export"),
     ("faceparse.commands", "faceparse.cli", "faceparse.__main__"),

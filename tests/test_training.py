@@ -13,11 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from faceparse import checkpoint, images
 from faceparse.commands.train import main
-from faceparse.data.batches import BatchesWithHands
-from faceparse.data.folder import find_pairs, read_split, split_pairs, to_ids
+from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, Wild
+from faceparse.data.folder import TrainingData, find_pairs, read_split, split_pairs, to_ids
 from faceparse.engine import create_average, create_optimizer, create_schedule
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE
 from faceparse.models import create_model
+from faceparse.transforms import Augment, Preprocess
 from tests.conftest import draw_face
 
 SMALL = [
@@ -75,7 +76,7 @@ def test_a_training_leaves_weights_curves_and_a_record_of_itself(folders: Path) 
     assert {"command", "settings", "pictures", "versions", "git"} <= set(start) and start["versions"][
         "torch"
     ] == torch.__version__
-    assert start["pictures"] == {"training": 11, "validation": 1, "with_hands": 0, "hands": 0}
+    assert start["pictures"] == {"training": 11, "validation": 1, "with_hands": 0, "hands": 0, "backgrounds": 0}
     assert (run / "last.safetensors").exists()
     board = EventAccumulator(str(run))
     board.Reload()
@@ -167,7 +168,7 @@ def test_faces_held_back_are_not_trained_on_behind_a_hand(folders: Path, capsys:
     made = ["--fahand_dir", str(folders / "faces"), "--mahand_dir", str(folders / "masks")]
     assert train(folders, "--epochs", "1", "--split", str(folders / "split.csv"), *made) == 0
     pictures = json.loads((folders / "run" / "run.json").read_text())[0]["pictures"]
-    assert pictures == {"training": 7, "validation": 1, "with_hands": 7, "hands": 0}
+    assert pictures == {"training": 7, "validation": 1, "with_hands": 7, "hands": 0, "backgrounds": 0}
     (folders / "faces" / "manifest.csv").write_text("number,face\n0,11.jpg\n")
     assert train(folders, "--epochs", "1", "--split", str(folders / "split.csv"), *made, run="none") == 1
     assert "run hand_generator on those" in capsys.readouterr().err
@@ -343,3 +344,29 @@ def test_flags_that_contradict_each_other_are_refused(folders: Path) -> None:
     ):
         with pytest.raises(SystemExit):
             train(folders, *flags)
+
+
+def test_shapes_and_backgrounds_are_switched_on_by_their_shares(folders: Path) -> None:
+    pairs = find_pairs(folders / "faces", folders / "masks", FACE)
+    green = np.zeros((64, 64, 3), np.uint8) + np.array([0, 255, 0], np.uint8)
+    data = TrainingData(pairs, pairs, backgrounds=[green])
+    still = Augment(64, flip=0, rotation=0, scale=(1, 1), shift=0, grey=0, blur=0, jpeg=0)
+    preprocess = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+    def face_pixels(wild: Wild) -> list[int]:
+        faces = TrainingFaces(data, FACE, still, preprocess, wild)
+        return [int(faces[Draw(i % len(pairs), False, (i,))][1].sum()) for i in range(12)]
+
+    plain = face_pixels(Wild())
+    assert all(few <= all_of_it for few, all_of_it in zip(face_pixels(Wild(shapes=1.0)), plain, strict=True))
+    assert face_pixels(Wild(shapes=1.0)) != plain
+    assert sum(face_pixels(Wild(backgrounds=1.0))) < 0.6 * sum(plain)  # at most .7 of the size, .49 of the pixels
+
+
+def test_faces_can_be_shrunk_onto_backgrounds_in_training(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images.write_rgb(folders / "scenes" / "park.jpg", np.full((40, 90, 3), 90, np.uint8))
+    assert train(folders, "--backgrounds_dir", str(folders / "scenes"), "--shape_ratio", "0.5") == 0
+    assert json.loads((folders / "run" / "run.json").read_text())[0]["pictures"]["backgrounds"] == 1
+    (folders / "empty").mkdir()
+    assert train(folders, "--backgrounds_dir", str(folders / "empty"), run="other") == 1
+    assert "empty" in capsys.readouterr().err

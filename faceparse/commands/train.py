@@ -146,7 +146,8 @@ def read_data(args: argparse.Namespace, labels: LabelSet) -> TrainingData:
     if args.fahand_dir:
         with_hands = folder.of_these_faces(with_hands, args.fahand_dir, training)
     hands = folder.find_hands(args.hands_dir) if args.hands_dir else []
-    return folder.TrainingData(training, validation, with_hands, hands)
+    backgrounds = folder.read_backgrounds(args.backgrounds_dir) if args.backgrounds_dir else []
+    return folder.TrainingData(training, validation, with_hands, hands, backgrounds)
 
 
 def load_batches(
@@ -155,7 +156,7 @@ def load_batches(
     """Which faces go into which batch with how many hands, and these batches, augmented."""
     from torch.utils.data import DataLoader
 
-    from faceparse.data.batches import BatchesWithHands, TrainingFaces
+    from faceparse.data.batches import BatchesWithHands, TrainingFaces, Wild
     from faceparse.transforms import Augment
 
     has_hands = bool(data.with_hands or data.hands)
@@ -163,7 +164,8 @@ def load_batches(
     hands_a_batch = round(share * args.batch_size) if has_hands else 0
     if hands_a_batch == 0 and share > 0 and has_hands:
         hands_a_batch = 1  # every batch holds its share, however small
-    faces = TrainingFaces(data, labels, Augment(args.size, scale=tuple(args.scale)), preprocess)
+    wild = Wild(args.shape_ratio, args.background_ratio if data.backgrounds else 0.0)
+    faces = TrainingFaces(data, labels, Augment(args.size, scale=tuple(args.scale)), preprocess, wild)
     draws = BatchesWithHands(len(data.training), len(data.with_hands), args.batch_size, hands_a_batch, args.seed)
     return draws, DataLoader(faces, batch_sampler=draws, **workers(args, device))
 
@@ -206,7 +208,8 @@ def restore(args: argparse.Namespace, data: TrainingData, parts: dict[str, Any],
 
 def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     """What must stay the same when a training goes on, in plain types."""
-    names = ("labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "hand_ratio", "seed")
+    names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
+    names += ["hand_ratio", "shape_ratio", "background_ratio"]
     return {name: getattr(args, name) for name in names} | data.counts()
 
 

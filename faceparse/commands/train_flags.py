@@ -55,6 +55,26 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="share of each batch that shows a hand, 0 to 1 (default: one picture of each batch)",
     )
     data.add_argument(
+        "--backgrounds_dir",
+        metavar="DIR",
+        type=Path,
+        help="folder of photos without people, onto which faces are shrunk, so that whole photos work too",
+    )
+    data.add_argument(
+        "--background_ratio",
+        metavar="SHARE",
+        type=share,
+        default=0.15,
+        help="share of the pictures that are shrunk onto one of --backgrounds_dir, 0 to 1",
+    )
+    data.add_argument(
+        "--shape_ratio",
+        metavar="SHARE",
+        type=share,
+        default=0.0,
+        help="share of the pictures over which a random shape is laid, 0 to 1: what covers a face is not face",
+    )
+    data.add_argument(
         "--split",
         metavar="CSV",
         type=Path,

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from faceparse.data.folder import Pair, TrainingData
-from faceparse.labels import IGNORE, LabelSet
+from faceparse.data.folder import Change, Pair, TrainingData
+from faceparse.labels import IGNORE, LabelSet, face_of
+from faceparse.occlusion import cover_with_shape, shrink_onto
 from faceparse.transforms import Augment, Preprocess, letterbox
+from hand_generator.paste import paste_natural
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,14 @@ class Draw:
     seed: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Wild:
+    """How often a training picture becomes one from outside an aligned crop; probabilities per picture."""
+
+    shapes: float = 0.0
+    backgrounds: float = 0.0
+
+
 class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
     """Augmented pairs: float32 (3, size, size) normalised and int64 (size, size) ids of `labels`.
 
@@ -33,23 +43,47 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
     depends on the draw alone, not on which worker makes it.
     """
 
-    def __init__(self, data: TrainingData, labels: LabelSet, augment: Augment, preprocess: Preprocess):
-        self.data, self.labels, self.augment, self.preprocess = data, labels, augment, preprocess
+    def __init__(
+        self, data: TrainingData, labels: LabelSet, augment: Augment, preprocess: Preprocess, wild: Wild = Wild()
+    ):
+        self.data, self.labels, self.augment, self.preprocess, self.wild = data, labels, augment, preprocess, wild
 
     def __len__(self) -> int:
         return len(self.data.training)
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng(draw.seed)
-        if draw.hand and self.data.with_hands:
-            image, ids = self.data.with_hands[draw.index].read(self.labels)
-        elif draw.hand:
-            hand = self.data.hands[int(rng.integers(len(self.data.hands)))]
-            image, ids = self.data.training[draw.index].read_with_hand(self.labels, hand, rng)
-        else:
-            image, ids = self.data.training[draw.index].read(self.labels)
-        image, ids = self.augment(image, ids, self.labels, rng)
+        ready_made = draw.hand and self.data.with_hands
+        pair = (self.data.with_hands if ready_made else self.data.training)[draw.index]
+        changes: list[Change] = [self._add_hand] if draw.hand and not ready_made else []
+        changes += [self._add_shape] if rng.random() < self.wild.shapes else []
+        changes += [self._add_background] if rng.random() < self.wild.backgrounds else []
+        image, ids = self.augment(*pair.read_changed(self.labels, changes, rng), self.labels, rng)
         return self.preprocess.normalise(image), torch.from_numpy(ids).long()
+
+    def _add_hand(
+        self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Unchanged where there is no face."""
+        face = face_of(mask, ids)
+        if not face.any():
+            return image, mask
+        pasted = paste_natural(image, mask, self.data.hands[int(rng.integers(len(self.data.hands)))], rng, face=face)
+        return pasted.image, pasted.mask
+
+    def _add_shape(
+        self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return cover_with_shape(image, mask, face_of(mask, ids), rng)
+
+    def _add_background(
+        self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Half of the time the whole picture, half of the time the person cut out of it, where the ids tell."""
+        background = self.data.backgrounds[int(rng.integers(len(self.data.backgrounds)))]
+        cut_out = ids and rng.random() < 0.5
+        shown = mask > 0 if cut_out else np.ones(mask.shape, bool)
+        return shrink_onto(background, image, mask, face_of(mask, ids), shown, rng)
 
 
 class ValidationFaces(Dataset[tuple[Tensor, Tensor]]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,12 +12,16 @@ import numpy as np
 from tqdm import tqdm
 
 from faceparse import images
-from faceparse.labels import FOREGROUND, IGNORE, LabelSet, face_of, holds_ids
+from faceparse.labels import FOREGROUND, IGNORE, LabelSet, holds_ids
 from hand_generator.hands import pairs_in, read_hands
-from hand_generator.paste import Hand, paste_natural
+from hand_generator.paste import Hand
 
 SPLIT_WORDS = {"true": "train", "train": "train", "val": "val", "false": "test", "test": "test"}
 """What the second column of a split file may say: True and False are the words of the published ones."""
+
+
+Change = Callable[[np.ndarray, np.ndarray, bool, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+"""(picture, mask, whether the mask holds ids, random generator) -> both, changed."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +37,28 @@ class Pair:
         image, mask = images.read_pair(self.image, self.mask)
         return image, to_ids(mask, labels, self.binary)
 
-    def read_with_hand(self, labels: LabelSet, hand: Hand, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """As `read`, with a hand pasted over the face and background under it; unchanged where there is no face."""
+    def read_changed(
+        self, labels: LabelSet, changes: Sequence[Change], rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `read`, after these changes."""
         image, mask = images.read_pair(self.image, self.mask)
-        face = face_of(mask, ids=not self.binary)
-        if face.any():
-            pasted = paste_natural(image, mask, hand, rng, face=face)
-            image, mask = pasted.image, pasted.mask
+        for change in changes:
+            image, mask = change(image, mask, not self.binary, rng)
         return image, to_ids(mask, labels, self.binary)
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training reads: faces, validation faces, ready-made faces with hands, hands to paste."""
+    """What a training reads: faces, validation faces, ready-made faces with hands, hands to paste, backgrounds.
+
+    The backgrounds are uint8 (H, W, 3) RGB.
+    """
 
     training: Sequence[Pair]
     validation: Sequence[Pair]
     with_hands: Sequence[Pair] = ()
     hands: Sequence[Hand] = ()
+    backgrounds: Sequence[np.ndarray] = ()
 
     def counts(self) -> dict[str, int]:
         """How many of each."""
@@ -192,3 +200,8 @@ def find_hands(hands_dir: Path) -> list[Hand]:
     if not hands:
         raise ValueError(f"{hands_dir}: no hand to paste")
     return hands
+
+
+def read_backgrounds(folder: Path) -> list[np.ndarray]:
+    """The pictures of a folder, uint8 (H, W, 3) RGB. Raises FileNotFoundError and ValueError naming what is unfit."""
+    return [images.read_rgb(path) for path in images.list_images(folder)]

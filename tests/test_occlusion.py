@@ -1,0 +1,67 @@
+"""What covers a face is not face, and a face shrunk onto a background keeps its own mask."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from faceparse import occlusion
+from faceparse.occlusion import cover_with_shape, shrink_onto
+
+
+@pytest.fixture
+def face() -> tuple[np.ndarray, np.ndarray]:
+    """A white square of 40 px, id 1, in the middle of 100 black ones."""
+    mask = np.zeros((100, 100), np.uint8)
+    mask[30:70, 30:70] = 1
+    return np.repeat(mask[..., None] * np.uint8(255), 3, axis=2), mask
+
+
+def test_the_mask_is_cleared_under_a_shape_and_nowhere_else(face: tuple[np.ndarray, np.ndarray]) -> None:
+    everywhere = np.ones((100, 100), np.uint8)
+    for seed in range(40):
+        covered, left = cover_with_shape(face[0], everywhere, face[1] > 0, np.random.default_rng(seed))
+        shape = left == 0
+        assert 0.01 < shape.mean() < 0.7
+        away = cv2.dilate(shape.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0  # of its soft edge
+        assert (covered == face[0])[away].all()
+        assert (covered != face[0]).any(axis=2)[shape].mean() > 0.5  # a black one on black may be hard to see
+
+
+def test_a_shape_and_its_place_are_the_same_for_the_same_seed(face: tuple[np.ndarray, np.ndarray]) -> None:
+    image, mask = face
+    first, again = (cover_with_shape(image, mask, mask > 0, np.random.default_rng(3)) for _ in "ab")
+    assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+    assert image.max() == 255 and mask.sum() == 1600  # what came in stays as it was
+
+
+@pytest.mark.parametrize("background_hw", [(60, 300), (300, 60), (100, 100)])
+def test_a_shrunk_face_keeps_its_share_of_pixels_and_lies_where_its_mask_says(
+    face: tuple[np.ndarray, np.ndarray], background_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(occlusion, "SHRINK", (0.5, 0.5))
+    monkeypatch.setattr(occlusion, "ALONE_CHANCE", 0.0)
+    monkeypatch.setattr(occlusion, "BODY_CHANCE", 0.0)
+    image, mask = face
+    background = np.full((*background_hw, 3), 60, np.uint8)
+    for seed in range(10):
+        scene, small = shrink_onto(background, image, mask, mask > 0, mask > 0, np.random.default_rng(seed))
+        assert scene.shape == image.shape and small.shape == mask.shape
+        assert small.sum() == 20 * 20  # half of 40 px a side
+        assert scene[small > 0].mean() > 240 and not (scene[small == 0] > 250).all(axis=-1).any()
+
+
+def test_a_background_alone_shows_no_face(face: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(occlusion, "ALONE_CHANCE", 1.0)
+    background = np.full((50, 50, 3), 60, np.uint8)
+    scene, empty = shrink_onto(background, *face, face[1] > 0, face[1] > 0, np.random.default_rng(0))
+    assert (scene == 60).all() and not empty.any()
+
+
+def test_a_picture_without_a_face_can_be_covered_and_shrunk_too(face: tuple[np.ndarray, np.ndarray]) -> None:
+    image, nothing = face[0], np.zeros((100, 100), np.uint8)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        assert not cover_with_shape(image, nothing, nothing > 0, rng)[1].any()
+        assert not shrink_onto(image, image, nothing, nothing > 0, nothing == 0, rng)[1].any()
