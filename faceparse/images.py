@@ -9,9 +9,11 @@ import glob
 import hashlib
 import os
 import re
+import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -43,6 +45,8 @@ _STORED = {
     7: (True, -1, -1),
     8: (True, 1, -1),
 }
+
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 # What Pillow's decoders raise for files that are broken, cut short or not pictures at all.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
@@ -110,21 +114,49 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def read_grey(path: str | os.PathLike[str]) -> np.ndarray:
-    """Brightness of an RGB, grey or palette picture, uint8 (H, W), without EXIF turn; twice as fast as `read_mask`.
+    """Brightness of an RGB, grey or palette picture, uint8 (H, W), without EXIF turn; faster than `read_mask`.
 
-    Raises `UnreadableImage`.
+    Eight times as fast for the PNGs of masks where kornia-rs is installed (the extra "fast"). Raises `UnreadableImage`.
     """
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise _unreadable(path, error.strerror or error) from error
+    rgb = _plain_png(data.tobytes())
+    if rgb is not None:
+        return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     try:
-        grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
     except cv2.error as error:  # more pixels than OpenCV takes
         raise _unreadable(path, error.err) from error
-    if grey is None:
+    if bgr is None:
         raise _unreadable(path, "empty, cut short or not a picture")
-    return grey
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+
+
+@cache
+def _fast_decoder() -> Callable[[bytes, tuple[int, int], str], np.ndarray] | None:
+    """kornia-rs's decoder of 8-bit PNGs: (bytes, (H, W), "rgb") -> (H, W, 3); None where it is not installed."""
+    try:
+        from kornia_rs.io import decode_image_png_u8
+    except ImportError:
+        return None
+    return decode_image_png_u8
+
+
+def _plain_png(data: bytes) -> np.ndarray | None:
+    """uint8 (H, W, 3) RGB of a sound 8-bit RGB PNG, in a fraction of the usual time; None for anything else."""
+    decode, is_whole = _fast_decoder(), data.startswith(_PNG_START) and data.endswith(_PNG_END)
+    if decode is None or not is_whole or data[24:26] != b"\x08\x02":  # 8 bits, RGB
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    if width * height > MAX_PIXELS:
+        return None
+    try:
+        pixels = decode(data, (height, width), "rgb")
+    except Exception:  # kornia-rs raises nothing narrower; OpenCV has another try, and the last word
+        return None
+    return pixels if pixels.shape == (height, width, 3) else None  # a transparent colour makes a fourth channel
 
 
 @contextmanager

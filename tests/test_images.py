@@ -145,6 +145,21 @@ def test_of_an_animation_the_first_frame_is_read(tmp_path: Path) -> None:
     assert images.read_rgb(tmp_path / "a.gif")[0, 0].tolist() == list(RED)
 
 
+def test_coloured_parts_have_the_same_brightness_whoever_decodes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("kornia_rs", reason="the extra 'fast' is not installed")
+    colours = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    colours[20:] //= 40  # so dark that rounding decides
+    save(tmp_path / "a.png", colours)
+    save(tmp_path / "clear.png", Image.fromarray(colours), transparency=(1, 2, 3))
+    fast = [images.read_grey(tmp_path / name) for name in ("a.png", "clear.png")]
+    monkeypatch.setattr(images, "_fast_decoder", lambda: None)
+    usual = [images.read_grey(tmp_path / name) for name in ("a.png", "clear.png")]
+    assert [x.tolist() for x in fast] == [x.tolist() for x in usual]
+
+
+@pytest.mark.usefixtures("decoder")
 def test_grey_is_brightness_for_rgb_grey_and_palette_alike(tmp_path: Path) -> None:
     expected = [[0, 255, 255, 0]]
     rgb = np.array(expected, np.uint8)[..., None].repeat(3, 2)
@@ -171,6 +186,17 @@ def test_a_picture_that_is_cut_short_is_unreadable_and_named(tmp_path: Path, rea
             reader(path)
 
 
+@pytest.fixture(params=["kornia-rs", "OpenCV"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Once with the fast reader of PNGs, where it is installed, and once without."""
+    if request.param == "OpenCV":
+        monkeypatch.setattr(images, "_fast_decoder", lambda: None)
+    else:
+        pytest.importorskip("kornia_rs", reason="the extra 'fast' is not installed")
+    return request.param
+
+
+@pytest.mark.usefixtures("decoder")
 def test_a_part_is_read_whole_or_not_at_all_wherever_it_is_cut(tmp_path: Path) -> None:
     whole = encoded(noise(), "PNG")
     for length in range(len(whole)):
@@ -180,6 +206,7 @@ def test_a_part_is_read_whole_or_not_at_all_wherever_it_is_cut(tmp_path: Path) -
             images.read_grey(path)
 
 
+@pytest.mark.usefixtures("decoder")
 def test_a_part_with_a_changed_bit_is_never_read_as_another_part(tmp_path: Path) -> None:
     picture = noise()
     whole, refused = encoded(picture, "PNG"), 0

@@ -42,7 +42,7 @@ ROWS: list[tuple[str, ...]] = [
 
 MODELS_MAY_KNOW = ("faceparse.models", "faceparse.labels", "faceparse.transforms")
 HANDS_MAY_KNOW = ("faceparse.labels", "faceparse.images", "faceparse.parallel", "faceparse.commands", "hand_generator")
-GROUND_FLOOR_MAY_KNOW = {"numpy", "cv2", "PIL", "faceparse"} | set(sys.stdlib_module_names)
+GROUND_FLOOR_MAY_KNOW = {"numpy", "cv2", "PIL", "kornia_rs", "faceparse"} | set(sys.stdlib_module_names)
 
 MODULES = sorted(path for package in ("faceparse", "hand_generator") for path in (ROOT / package).rglob("*.py"))
 
