@@ -1,4 +1,7 @@
-"""Losses by name: each takes logits (B, K, H, W) and class ids (B, H, W), passes over `IGNORE`, returns a scalar."""
+"""Losses by name: each takes log-probabilities (B, K, H, W) and class ids (B, H, W), and returns a scalar.
+
+Pixels whose id is `IGNORE` are passed over; where no pixel counts a loss is 0. `create_loss` adds them up by name.
+"""
 
 from __future__ import annotations
 
@@ -12,40 +15,144 @@ from faceparse.labels import IGNORE
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+SMOOTHING = 0.1
+"""`soft_bce`: the share of a target that is spread evenly over all classes."""
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean over the pixels that count of -log p(true class); 0 where no pixel counts."""
-    total = F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum")
+FOCUS = 2.0
+"""`focal`: the power of 1 - p."""
+
+OHEM_P, OHEM_SHARE = 0.7, 1 / 16
+"""`ohem`: pixels count whose true class has less than this probability, and at least this share of all, the hardest."""
+
+LOVASZ_PIXELS = 1 << 12
+"""`lovasz`: about so many pixels of a picture are looked at, in a grid: it has to sort them, once a class."""
+
+
+def cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
+    """Mean over the pixels that count of -log p(true class)."""
+    total = F.nll_loss(log_p, target, ignore_index=IGNORE, reduction="sum")
     return total / (target != IGNORE).sum().clamp(min=1)
 
 
-def dice(logits: Tensor, target: Tensor) -> Tensor:
+def binary_cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
+    """Mean over pixels and classes of -log p where the class is the true one and -log(1 - p) where it is not.
+
+    Of two classes it is the cross entropy.
+    """
+    return _binary_cross_entropy(log_p, target, smoothing=0.0)
+
+
+def soft_binary_cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
+    """`binary_cross_entropy` toward 1 - s + s / K and s / K instead of 1 and 0, with s = `SMOOTHING`.
+
+    Label smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567.
+    """
+    return _binary_cross_entropy(log_p, target, SMOOTHING)
+
+
+def _binary_cross_entropy(log_p: Tensor, target: Tensor, smoothing: float) -> Tensor:
+    classes, counts = log_p.shape[1], target != IGNORE
+    log_not_p = (-torch.expm1(log_p)).clamp(min=1e-7).log()
+    low = smoothing / classes
+    everywhere = (low * log_p + (1 - low) * log_not_p).sum(dim=1)  # as if no class were the true one
+    at_truth = (1 - smoothing) * (_of_truth(log_p, target) - _of_truth(log_not_p, target))
+    return -((everywhere + at_truth) * counts).sum() / (classes * counts.sum().clamp(min=1))
+
+
+def dice(log_p: Tensor, target: Tensor) -> Tensor:
     """1 - 2 sum(p t) / (sum p + sum t), pooled over the batch, mean over the foreground classes that its truth has.
 
-    A batch without any foreground class scores 0. Milletari et al. 2016, https://arxiv.org/abs/1606.04797.
+    Milletari et al. 2016, https://arxiv.org/abs/1606.04797.
     """
-    classes = logits.shape[1]
-    counts = (target != IGNORE).float()  # (B, H, W)
-    p = logits.float().softmax(dim=1) * counts[:, None]
-    ids = target.masked_fill(target == IGNORE, 0)
-    hit = (p.gather(1, ids[:, None])[:, 0]).flatten()  # p of the true class; 0 where ignored
+    classes = log_p.shape[1]
+    counts = (target != IGNORE).to(log_p.dtype)  # (B, H, W)
+    p = log_p.exp()
+    hit = _of_truth(p, target) * counts
     # Sums by class without a one-hot copy of the target, which alone would cost half a CPU training step.
-    overlap = hit.new_zeros(classes).index_add(0, ids.flatten(), hit)
-    truth = hit.new_zeros(classes).index_add(0, ids.flatten(), counts.flatten())
-    ratio = 2 * overlap / (p.sum(dim=(0, 2, 3)) + truth).clamp(min=1e-6)
-    present = (truth > 0)[1:].float()
+    ids = _known(target).flatten()
+    overlap = hit.new_zeros(classes).index_add(0, ids, hit.flatten())
+    truth = hit.new_zeros(classes).index_add(0, ids, counts.flatten())
+    predicted = torch.einsum("bkhw,bhw->k", p, counts)
+    ratio = 2 * overlap / (predicted + truth).clamp(min=1e-6)
+    present = (truth > 0)[1:].to(ratio.dtype)
     return ((1 - ratio[1:]) * present).sum() / present.sum().clamp(min=1)
 
 
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "dice": dice}
+def focal(log_p: Tensor, target: Tensor) -> Tensor:
+    """Mean over the pixels that count of -(1 - p)^`FOCUS` log p, p of the true class.
+
+    Lin et al. 2017, https://arxiv.org/abs/1708.02002.
+    """
+    log_true, counts = _of_truth(log_p, target), target != IGNORE
+    return -((1 - log_true.exp()) ** FOCUS * log_true * counts).sum() / counts.sum().clamp(min=1)
+
+
+def ohem(log_p: Tensor, target: Tensor) -> Tensor:
+    """Mean cross entropy of the hard pixels, as `OHEM_P` and `OHEM_SHARE` say.
+
+    Shrivastava et al. 2016, https://arxiv.org/abs/1604.03540.
+    """
+    each = -_of_truth(log_p, target)[target != IGNORE]  # (N,)
+    if not len(each):
+        return log_p.sum() * 0
+    least = max(1, int(OHEM_SHARE * len(each)))
+    threshold = each.detach().topk(least).values[-1].clamp(max=-torch.tensor(OHEM_P).log().item())
+    hard = each >= threshold
+    return (each * hard).sum() / hard.sum()
+
+
+def lovasz(log_p: Tensor, target: Tensor) -> Tensor:
+    """Lovasz-softmax: a smooth stand-in for 1 - IoU, mean over the classes that the truth has, pooled over the batch.
+
+    Berman et al. 2018, https://arxiv.org/abs/1705.08790.
+    """
+    step = max(1, int((target[0].numel() / LOVASZ_PIXELS) ** 0.5))
+    log_p, target = log_p[..., ::step, ::step], target[..., ::step, ::step]
+    counts = target != IGNORE
+    p, ids = log_p.movedim(1, -1)[counts].exp(), target[counts]  # (N, K), (N,)
+    losses = [_lovasz_of_class(p[:, k], ids == k) for k in ids.unique().tolist()]
+    return torch.stack(losses).mean() if losses else log_p.sum() * 0
+
+
+def _lovasz_of_class(p: Tensor, is_class: Tensor) -> Tensor:
+    errors, order = (is_class.to(p.dtype) - p).abs().sort(descending=True)
+    truth = is_class[order].to(p.dtype)
+    missed = truth.cumsum(0)
+    jaccard = 1 - (truth.sum() - missed) / (truth.sum() + (1 - truth).cumsum(0))  # of the first n errors, for every n
+    return errors @ torch.diff(jaccard, prepend=jaccard.new_zeros(1))
+
+
+def _known(target: Tensor) -> Tensor:
+    """The ids with 0 for `IGNORE`, so that they can index."""
+    return target.masked_fill(target == IGNORE, 0)
+
+
+def _of_truth(values: Tensor, target: Tensor) -> Tensor:
+    """The values (B, K, H, W) of each pixel's true class, (B, H, W); of class 0 where it is ignored."""
+    return values.gather(1, _known(target)[:, None])[:, 0]
+
+
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "bce": binary_cross_entropy,
+    "soft_bce": soft_binary_cross_entropy,
+    "dice": dice,
+    "lovasz": lovasz,
+    "focal": focal,
+    "ohem": ohem,
+}
 
 
 def create_loss(spec: str) -> Loss:
-    """The weighted sum that `spec` writes down, for instance "ce+0.5*dice". Raises ValueError for anything else."""
+    """The weighted sum that `spec` writes down, for instance "ce+0.5*dice", of logits (B, K, H, W) and ids (B, H, W).
+
+    Raises ValueError for anything else.
+    """
     terms = [_term(term.strip(), spec) for term in spec.split("+")]
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
-        return torch.stack([weight * term(logits, target) for weight, term in terms]).sum()
+        log_p = logits.float().log_softmax(dim=1)  # once for all terms
+        return torch.stack([weight * term(log_p, target) for weight, term in terms]).sum()
 
     return loss
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from faceparse.losses import create_loss, cross_entropy, dice
+from faceparse import losses
+from faceparse.losses import LOSSES, create_loss, cross_entropy, dice, lovasz
 from faceparse.metrics import Confusion
 
 
 def logits_of(probabilities: list[list[float]]) -> torch.Tensor:
-    """(1, K, 1, N) logits whose softmax gives, pixel by pixel, these probabilities."""
+    """(1, K, 1, N) logits whose softmax gives, pixel by pixel, these probabilities; their logarithms, in fact."""
     return torch.tensor(probabilities).log().T[None, :, None]
 
 
@@ -40,7 +41,80 @@ def test_dice_leaves_out_classes_that_the_truth_lacks() -> None:
     assert dice(logits, target_of(0, 0)).item() == 0
 
 
-@pytest.mark.parametrize("name", ["ce", "dice", "ce+0.5*dice"])
+def test_bce_takes_every_class_for_itself() -> None:
+    log_p = logits_of([[0.5, 0.25, 0.25]])
+    expected = -(math.log(1 - 0.5) + math.log(0.25) + math.log(1 - 0.25)) / 3
+    assert LOSSES["bce"](log_p, target_of(1)).item() == pytest.approx(expected)
+
+
+def test_bce_of_two_classes_is_the_cross_entropy() -> None:
+    log_p, target = logits_of([[0.5, 0.5], [0.25, 0.75]]), target_of(0, 1)
+    assert LOSSES["bce"](log_p, target).item() == pytest.approx(cross_entropy(log_p, target).item())
+
+
+def test_soft_bce_takes_a_tenth_of_the_target_for_all_classes() -> None:
+    # two classes, the first is true: targets .95 and .05
+    first = -(0.95 * math.log(0.8) + 0.05 * math.log(0.2))
+    second = -(0.05 * math.log(0.2) + 0.95 * math.log(0.8))
+    value = LOSSES["soft_bce"](logits_of([[0.8, 0.2]]), target_of(0)).item()
+    assert value == pytest.approx((first + second) / 2)
+
+
+def test_focal_weighs_a_pixel_by_the_square_of_what_is_missing() -> None:
+    log_p = logits_of([[0.5, 0.5], [0.1, 0.9]])
+    expected = -(0.25 * math.log(0.5) + 0.01 * math.log(0.9)) / 2
+    assert LOSSES["focal"](log_p, target_of(0, 1)).item() == pytest.approx(expected)
+
+
+def test_ohem_takes_the_pixels_under_seven_tenths() -> None:
+    log_p = logits_of([[0.5, 0.5], [0.2, 0.8], [0.6, 0.4], [0.1, 0.9]])
+    expected = -(math.log(0.5) + math.log(0.6)) / 2
+    assert LOSSES["ohem"](log_p, target_of(0, 1, 0, 1)).item() == pytest.approx(expected)
+
+
+def test_ohem_takes_the_hardest_sixteenth_when_nothing_is_hard() -> None:
+    log_p = logits_of([[0.9, 0.1]] * 30 + [[0.8, 0.2]] * 2)
+    assert LOSSES["ohem"](log_p, target_of(*[0] * 32)).item() == pytest.approx(-math.log(0.8))
+
+
+def test_lovasz_of_four_pixels_worked_out_by_hand() -> None:
+    # class 1: errors .6 (true), .3 (not), .2 (true), .1 (not); 1 - IoU of the first n wrong: 1/2, 2/3, 1, 1
+    one = 0.6 * 1 / 2 + 0.3 * (2 / 3 - 1 / 2) + 0.2 * (1 - 2 / 3) + 0.1 * 0
+    # class 0: errors .6 (not), .3 (true), .2 (not), .1 (true); 1/3, 2/3, 3/4, 1
+    zero = 0.6 * 1 / 3 + 0.3 * (2 / 3 - 1 / 3) + 0.2 * (3 / 4 - 2 / 3) + 0.1 * (1 - 3 / 4)
+    log_p = logits_of([[0.6, 0.4], [0.7, 0.3], [0.2, 0.8], [0.9, 0.1]])
+    assert lovasz(log_p, target_of(1, 0, 1, 0)).item() == pytest.approx((one + zero) / 2)
+
+
+def test_lovasz_of_certain_masks_is_one_minus_the_mean_iou() -> None:
+    sure = logits_of([[1 - 1e-9, 1e-9]] * 3 + [[1e-9, 1 - 1e-9]])
+    # class 0: 2 of 3, class 1: 1 of 2
+    assert lovasz(sure, target_of(0, 0, 1, 1)).item() == pytest.approx(1 - (2 / 3 + 1 / 2) / 2, abs=1e-5)
+
+
+def test_lovasz_looks_at_a_grid_of_a_large_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    log_p, target = torch.randn(1, 2, 4, 4).log_softmax(1), torch.randint(0, 2, (1, 4, 4))
+    monkeypatch.setattr(losses, "LOVASZ_PIXELS", 4)
+    thinned = lovasz(log_p, target)
+    monkeypatch.setattr(losses, "LOVASZ_PIXELS", 16)
+    assert thinned.item() == pytest.approx(lovasz(log_p[..., ::2, ::2], target[..., ::2, ::2]).item())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_falls_as_the_truth_becomes_likelier_and_has_a_gradient(name: str) -> None:
+    target, loss = torch.randint(0, 3, (2, 8, 8), generator=torch.Generator().manual_seed(0)), create_loss(name)
+    logits = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    values = []
+    for _ in range(3):
+        value = loss(logits, target)
+        (gradient,) = torch.autograd.grad(value, logits)
+        assert gradient.isfinite().all() and gradient.abs().sum() > 0
+        logits = (logits - 0.5 * gradient / gradient.abs().max()).detach().requires_grad_()
+        values.append(value.item())
+    assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "ce+0.5*dice"])
 def test_ignored_pixels_change_no_loss(name: str) -> None:
     with_ignored = logits_of([[0.5, 0.5], [0.25, 0.75], [0.01, 0.99]])
     without = logits_of([[0.5, 0.5], [0.25, 0.75]])
@@ -55,9 +129,9 @@ def test_a_sum_weighs_its_terms() -> None:
     assert create_loss("ce + 0.5*dice")(logits, target).item() == pytest.approx(expected.item())
 
 
-@pytest.mark.parametrize("spec", ["bce", "ce+", "x*ce", "ce+2*"])
+@pytest.mark.parametrize("spec", ["mse", "ce+", "x*ce", "ce+2*"])
 def test_a_loss_that_does_not_exist_is_named_with_the_choices(spec: str) -> None:
-    with pytest.raises(ValueError, match="ce, dice"):
+    with pytest.raises(ValueError, match="ce, bce, soft_bce, dice"):
         create_loss(spec)
 
 
