@@ -12,6 +12,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # numpy is imported when the first table is built: `--help` has no use for it
+    from collections.abc import Sequence
+
     import numpy as np
 
 IGNORE = 255
@@ -89,6 +91,25 @@ class LabelSet:
             source=self,
             members=((), members),
         )
+
+    def of_classes(self, names: Sequence[str]) -> LabelSet:
+        """The two-class set of some classes together, in the colour of the first. Raises ValueError as `id`."""
+        ids = [self.id(name) for name in names]
+        return self.group("+".join(names), self.colours[ids[0]], tuple(names))
+
+    def members_in(self, larger: LabelSet) -> list[list[int]]:
+        """For each class of this set the ids of `larger` that make it up; the background is whatever no class takes.
+
+        Raises ValueError when this set is not made of the classes of `larger`.
+        """
+        if self.classes == larger.classes:
+            return [[class_id] for class_id in range(len(self))]
+        if self.source is None or self.source.classes != larger.classes:
+            raise ValueError(
+                f"{self.name!r} can't be made of the classes of {larger.name!r}: {', '.join(larger.classes)}"
+            )
+        made = self.table[: len(larger)]
+        return [[id_ for id_ in range(len(larger)) if made[id_] == class_id] for class_id in range(len(self))]
 
 
 # CelebAMask-HQ (Lee et al. 2020, https://arxiv.org/abs/1907.11922), ids in the order of its authors' g_mask.py.

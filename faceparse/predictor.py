@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from faceparse import checkpoint, images
 from faceparse.devices import choose_device
-from faceparse.labels import FOREGROUND, LabelSet
+from faceparse.labels import FOREGROUND, LABEL_SETS, LabelSet
 from faceparse.transforms import Preprocess
 
 BUNDLED = "face.safetensors"
@@ -39,8 +39,9 @@ class Predictor:
     A file is answered upright, as its EXIF entry turns it; a Pillow image as it lies, at its own height and width,
     though the network sees it upright too.
 
-    A mask is 0 and 255 for a two-class label set, class ids of `labels` for any other. `about` is what the weights file
-    says of its training.
+    A mask is 0 and 255 for a two-class label set, class ids of `labels` for any other. `answers` is a smaller set made
+    of the model's classes, for instance the face out of all 19: its probabilities are the sums of its members'. `about`
+    is what the weights file says of its training. Raises ValueError for answers that the model's classes can't give.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Predictor:
         preprocess: Preprocess,
         device: str | None = None,
         about: dict[str, str] | None = None,
+        answers: LabelSet | None = None,
     ):
         self.device = choose_device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # 1.7 times as fast on a CPU
-        self.labels = labels
+        self.labels = answers or labels
+        self._members = self.labels.members_in(labels)
         self.preprocess = preprocess
         self.about = about or {}
 
@@ -90,8 +93,9 @@ class Predictor:
 
     def _ask(self, batch: Tensor) -> np.ndarray:  # (B, 3, h, w) -> (B, C, h, w)
         logits = self.model(batch.to(self.device, memory_format=torch.channels_last))
-        probabilities = logits.float().softmax(dim=1)
-        return (probabilities[:, 1:] if self.labels.is_binary else probabilities).cpu().numpy()
+        p = logits.float().softmax(dim=1)
+        p = torch.stack([p[:, ids].sum(dim=1) for ids in self._members], dim=1)
+        return (p[:, 1:] if self.labels.is_binary else p).cpu().numpy()
 
     def _decided(self, small: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         mask = np.empty(size_hw, np.uint8)
@@ -100,14 +104,23 @@ class Predictor:
         return mask
 
 
-def load(path: str | os.PathLike[str] | None = None, device: str | None = None) -> Predictor:
+def load(
+    path: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    labels: str | None = None,
+    classes: Sequence[str] | None = None,
+) -> Predictor:
     """A predictor with the weights in `path`; None takes the bundled ones.
 
-    `device` is a name such as "cpu" or "cuda:1"; None chooses the fastest that is there. Raises FileNotFoundError and
-    ValueError, each naming the file or the device.
+    `device` is a name such as "cpu" or "cuda:1"; None chooses the fastest that is there. `labels` names a smaller set
+    that a 19-class checkpoint answers too, "face" or "hair"; `classes` are some of its classes, whose masks become one
+    of 0 and 255. Raises FileNotFoundError and ValueError, each naming the file, the device, the labels or the class.
     """
+    if labels is not None and labels not in LABEL_SETS:
+        raise ValueError(f"there is no label set {labels!r}; choose from: {', '.join(LABEL_SETS)}")
     read = checkpoint.load(bundled_weights() if path is None else path)
-    return Predictor(read.model, read.labels, read.preprocess, device, read.about)
+    answers = read.labels.of_classes(classes) if classes else LABEL_SETS[labels] if labels else None
+    return Predictor(read.model, read.labels, read.preprocess, device, read.about, answers)
 
 
 def bundled_weights() -> Path:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ROWS: list[tuple[str, ...]] = [
     ("faceparse.labels",),
-    ("faceparse.images", "faceparse.parallel"),
+    ("faceparse.images", "faceparse.legend", "faceparse.parallel"),
     (
         "faceparse.transforms",
         "faceparse.occlusion",

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceparse import checkpoint, predictor
-from faceparse.labels import CELEBAMASK, FACE, LabelSet
+from faceparse.labels import CELEBAMASK, FACE, HAIR, LabelSet
 from faceparse.models import create_model
 from faceparse.predictor import Predictor, load
 from faceparse.transforms import Preprocess
@@ -272,3 +272,51 @@ def test_a_device_that_is_not_there_is_one_sentence(weights: Path) -> None:
 def test_a_device_is_chosen_by_itself(weights: Path) -> None:
     expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     assert load(weights).device.type == expected
+
+
+class Fixed(nn.Module):
+    """The same logits for every pixel: log of (K,) probabilities."""
+
+    def __init__(self, probabilities: list[float]):
+        super().__init__()
+        self.register_buffer("log_p", torch.tensor(probabilities).log().view(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.log_p.expand(len(image), -1, *image.shape[-2:])
+
+
+def nineteen(**shares: float) -> Fixed:
+    """A 19-class model that gives these classes these probabilities, and what is left to the background."""
+    probabilities = [1e-9] * 19
+    for name, share in shares.items():
+        probabilities[CELEBAMASK.id(name)] = share
+    probabilities[0] = 1 - sum(shares.values())
+    return Fixed(probabilities)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [(FACE, 0.6), (HAIR, 0.3), (CELEBAMASK.of_classes(["hair", "nose"]), 0.5)],
+    ids=["face", "hair", "hair and nose"],
+)
+def test_a_19_class_model_answers_a_smaller_set_with_the_sum_of_its_members(answers: LabelSet, expected: float) -> None:
+    predictor = Predictor(nineteen(skin=0.4, nose=0.2, hair=0.3), CELEBAMASK, PLAIN, "cpu", answers=answers)
+    assert np.allclose(predictor.probabilities(half_white(40, 40)), expected, atol=1e-6)
+    mask = predictor(half_white(40, 40))
+    assert mask.shape == (40, 40) and (mask == (255 if expected > 0.5 else 0)).all()
+    assert predictor.labels.is_binary
+
+
+def test_a_model_can_not_answer_what_its_classes_do_not_make_up() -> None:
+    with pytest.raises(ValueError, match="'hair' can't be made of the classes of 'face'"):
+        Predictor(Brightness(2), FACE, PLAIN, "cpu", answers=HAIR)
+    with pytest.raises(ValueError, match="has no class 'beard'; choose from: background, skin"):
+        CELEBAMASK.of_classes(["beard"])
+    with pytest.raises(ValueError, match="no label set 'nose'; choose from: face"):
+        load(labels="nose")
+
+
+def test_a_model_answers_its_own_set_by_name() -> None:
+    assert load(labels="face").labels == FACE
+    with pytest.raises(ValueError, match="can't be made of"):
+        load(labels="hair")

@@ -22,7 +22,7 @@ from faceparse import checkpoint, images, predictor
 from faceparse.commands import test as command
 from faceparse.commands.places import find_places
 from faceparse.commands.scoring import Scores
-from faceparse.labels import CELEBAMASK, FACE, LabelSet
+from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, LabelSet
 from faceparse.models import create_model
 from faceparse.predictor import Predictor
 from faceparse.transforms import Preprocess
@@ -49,8 +49,10 @@ def labels_in_use(monkeypatch: pytest.MonkeyPatch) -> list[LabelSet]:
     """`test.py` gets a network whose answer is known, bright = foreground, with the label set in this list."""
     chosen = [FACE]
 
-    def load(path: Path | None, device: str | None) -> Predictor:
-        return Predictor(Brightness(len(chosen[0])), chosen[0], PLAIN, "cpu")
+    def load(path: Path | None, device: str | None, labels: str | None, classes: list[str] | None) -> Predictor:
+        own = chosen[0]
+        answers = own.of_classes(classes) if classes else LABEL_SETS[labels] if labels else None
+        return Predictor(Brightness(len(own)), own, PLAIN, "cpu", answers=answers)
 
     monkeypatch.setattr(predictor, "load", load)
     return chosen
@@ -408,6 +410,31 @@ def test_the_next_item_is_made_while_this_one_is_worked_on_and_no_more() -> None
     assert next(results) == 0
     assert asked == [0, 1]
     assert list(results) == [10, 20, 30, 40]
+
+
+def test_chosen_classes_are_written_as_one_mask_of_0_and_255(tmp_path: Path, labels_in_use: list[LabelSet]) -> None:
+    labels_in_use[0] = CELEBAMASK
+    picture(tmp_path / "in/a.png", 64, 64)  # answered 0 on the left and 18, cloth, on the right
+    assert segment(tmp_path / "in", tmp_path / "one", "--classes", "hair,cloth") == 0
+    assert (images.read_mask(tmp_path / "one/a.png") == half(64, 64)).mean() > 0.9
+    assert segment(tmp_path / "in", tmp_path / "two", "--labels", "hair") == 0
+    assert not images.read_mask(tmp_path / "two/a.png").any()
+
+
+def test_an_overlay_of_several_classes_has_a_legend(tmp_path: Path, labels_in_use: list[LabelSet]) -> None:
+    labels_in_use[0] = CELEBAMASK
+    picture(tmp_path / "in/a.png", 64, 64)
+    assert segment(tmp_path / "in", tmp_path / "out", "--overlay") == 0
+    assert images.size_of(tmp_path / "out/a.png") == (64, 64)
+    assert images.size_of(tmp_path / "out/a_overlay.jpg")[1] > 64
+
+
+def test_a_class_that_does_not_exist_is_one_sentence_with_the_choices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "in/a.png")
+    assert segment(tmp_path / "in", tmp_path / "out", "--classes", "beard") == 1
+    assert "has no class 'beard'; choose from: background, face" in capsys.readouterr().err
 
 
 # scores

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from faceparse.commands import finish, whole_from
+from faceparse.labels import LABEL_SETS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +51,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag(
         "--save_path", type=Path, required=True, metavar="FOLDER", help="folder for the masks; sub-folders are mirrored"
     )
-    flag("--overlay", action="store_true", help="also write NAME_overlay.jpg, the mask over the picture (default: off)")
+    flag(
+        "--overlay",
+        action="store_true",
+        help="also write NAME_overlay.jpg, the mask over the picture; several classes get a legend (default: off)",
+    )
     flag(
         "--masks_path",
         type=Path,
@@ -58,9 +63,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="true masks with the pictures' stems, 0/255 or class ids: prints IoU, Dice, precision and recall and "
         "writes them to scores.json and scores.csv (default: no scores)",
     )
+    flag(
+        "--labels",
+        choices=LABEL_SETS,
+        help="what to answer; 19-class weights also answer face and hair (default: the weights' own classes)",
+    )
+    flag(
+        "--classes",
+        type=lambda text: text.split(","),
+        metavar="NAME,...",
+        help="one mask of 0 and 255 of some of the weights' classes, for instance hair,l_eye (default: all of them)",
+    )
     flag("--batch_size", type=whole_from(1), default=8, metavar="N", help="pictures at a time (default: %(default)s)")
     flag("--device", help="cpu, cuda, cuda:1, mps ... (default: the fastest that is there)")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.labels and args.classes:
+        parser.error("give either --labels or --classes")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from faceparse.commands.scoring import Scores  # after the places: torch takes seconds, a wrong path none
     from faceparse.predictor import load
 
-    predictor = load(args.weights_path, args.device)
+    predictor = load(args.weights_path, args.device, args.labels, args.classes)
     scores = Scores(predictor.labels) if args.masks_path else None
     start = time.perf_counter()
     written, problems = segment(places, predictor, args.batch_size, args.overlay, scores)
@@ -176,9 +195,11 @@ def write_mask(predictor: Predictor, place: Place, mask: np.ndarray) -> list[str
 def write_overlay(predictor: Predictor, place: Place, picture: np.ndarray, mask: np.ndarray) -> list[str]:
     """Write the view of the mask over the picture; one sentence where there can be none."""
     from faceparse import images
+    from faceparse.legend import add_legend
 
+    view, labels = images.overlay(picture, mask, predictor.labels), predictor.labels
     with problems_of(place.overlay) as problems:
-        images.write_overlay(place.overlay, images.overlay(picture, mask, predictor.labels))
+        images.write_overlay(place.overlay, view if labels.is_binary else add_legend(view, mask, labels))
     return problems
 
 
