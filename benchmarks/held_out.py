@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faceparse import images
-from faceparse.data.folder import read_split
+from faceparse.data.splits import read_split
 from hand_generator.__main__ import main as generate
 
 

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from faceparse.data.batches import ValidationFaces
 from faceparse.data.folder import Pair
+from faceparse.data.splits import write_split
 from faceparse.images import overlay, write_rgb, written_whole
 from faceparse.labels import FOREGROUND, IGNORE
 
@@ -53,14 +54,8 @@ class Run:
 
     def record_split(self, training: Sequence[Pair], validation: Sequence[Pair]) -> None:
         """Write split.csv, which `--split` reads back."""
-        path = self.folder / "split.csv"
-        with (
-            written_whole(path) as beside,
-            beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,  # names may be no UTF-8
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows((pair.image.name, "train") for pair in training)
-            writer.writerows((pair.image.name, "val") for pair in validation)
+        rows = [(pair.image.name, "train") for pair in training] + [(pair.image.name, "val") for pair in validation]
+        write_split(self.folder / "split.csv", rows)
 
     def record_epoch(self, row: Row) -> None:
         """Add an epoch to curves.csv, curves.png and TensorBoard."""

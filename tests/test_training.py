@@ -14,7 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from faceparse import checkpoint, images
 from faceparse.commands.train import main
 from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, Wild
-from faceparse.data.folder import TrainingData, find_pairs, read_split, split_pairs, to_ids
+from faceparse.data.folder import TrainingData, find_pairs, split_pairs, to_ids
+from faceparse.data.splits import read_split
 from faceparse.engine import create_average, create_optimizer, create_schedule
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE
 from faceparse.models import create_model

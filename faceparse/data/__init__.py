@@ -1,1 +1,1 @@
-"""Published data sets and folders of files as pictures and masks: `celebamask` without torch, `folder` for training."""
+"""Published data sets and folders of files as pictures and masks; `celebamask` and `splits` do without torch."""

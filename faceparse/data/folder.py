@@ -12,13 +12,10 @@ import numpy as np
 from tqdm import tqdm
 
 from faceparse import images
+from faceparse.data.splits import read_split
 from faceparse.labels import FOREGROUND, IGNORE, LabelSet, holds_ids
 from hand_generator.hands import pairs_in, read_hands
 from hand_generator.paste import Hand
-
-SPLIT_WORDS = {"true": "train", "train": "train", "val": "val", "false": "test", "test": "test"}
-"""What the second column of a split file may say: True and False are the words of the published ones."""
-
 
 Change = Callable[[np.ndarray, np.ndarray, bool, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 """(picture, mask, whether the mask holds ids, random generator) -> both, changed."""
@@ -143,24 +140,6 @@ def of_these_faces(with_hands: Sequence[Pair], fahand_dir: Path, faces: Sequence
             f"{manifest}: none of its faces is among the pictures to train on; run hand_generator on those"
         )
     return kept
-
-
-def read_split(path: Path) -> dict[str, str]:
-    """Stem -> "train", "val" or "test" from CSV rows `name,True|False` or `name,train|val|test`."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of a split")
-    parts = {}
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for number, row in enumerate(csv.reader(file), 1):
-                if len(row) < 2 or row[1].strip().lower() not in SPLIT_WORDS:
-                    if number == 1:
-                        continue  # a heading
-                    raise ValueError(f"{path}, line {number}: expected name,True or name,False, got {','.join(row)!r}")
-                parts[Path(row[0].strip()).stem] = SPLIT_WORDS[row[1].strip().lower()]
-    except csv.Error as error:
-        raise ValueError(f"{path}: not a text file of rows name,True|False") from error
-    return parts
 
 
 def split_pairs(pairs: Sequence[Pair], split: Path | None, share: float, seed: int) -> tuple[list[Pair], list[Pair]]:

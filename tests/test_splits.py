@@ -1,0 +1,70 @@
+"""Splits: drawn by sizes, or CelebA's official one, written so that training reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceparse.commands.split import main
+from faceparse.data.splits import celeba_split, draw_split, read_split
+from faceparse.images import write_rgb
+
+NAMES = [f"{i}.jpg" for i in range(10)]
+
+
+def test_a_draw_has_the_sizes_asked_for_and_is_the_same_for_the_same_seed() -> None:
+    rows = draw_split(NAMES, (5, 2, 1), seed=3)
+    assert [part for _, part in rows].count("train") == 5
+    assert [part for _, part in rows].count("val") == 2
+    assert [part for _, part in rows].count("test") == 1
+    assert len({name for name, _ in rows}) == 8
+    assert rows == draw_split(NAMES, (5, 2, 1), seed=3) != draw_split(NAMES, (5, 2, 1), seed=4)
+    with pytest.raises(ValueError, match="8/2/1 are 11 pictures, but there are 10"):
+        draw_split(NAMES, (8, 2, 1), seed=0)
+
+
+@pytest.fixture
+def celeba(tmp_path: Path) -> tuple[Path, Path]:
+    """The two published files, cut to three pictures."""
+    mapping, partition = tmp_path / "mapping.txt", tmp_path / "partition.txt"
+    mapping.write_text("idx     orig_idx    orig_file\n0  2  000003.jpg\n1  0  000001.jpg\n2  1  000002.jpg\n")
+    partition.write_text("000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n")
+    return mapping, partition
+
+
+def test_the_official_partition_is_carried_over_by_the_mapping(celeba: tuple[Path, Path]) -> None:
+    assert celeba_split(*celeba) == [("0.jpg", "test"), ("1.jpg", "train"), ("2.jpg", "val")]
+
+
+def test_faults_of_the_official_files_are_named_with_the_line(celeba: tuple[Path, Path]) -> None:
+    mapping, partition = celeba
+    partition.write_text("000001.jpg 0\n000002.jpg 7\n")
+    with pytest.raises(ValueError, match=r"partition.txt, line 2: expected NAME and 0, 1 or 2"):
+        celeba_split(mapping, partition)
+    partition.write_text("000001.jpg 0\n")
+    with pytest.raises(ValueError, match=r"mapping.txt, line 2: 000003.jpg is not in"):
+        celeba_split(mapping, partition)
+    mapping.write_text("0 1\n")
+    with pytest.raises(ValueError, match=r"mapping.txt, line 1: expected 3 columns"):
+        celeba_split(mapping, partition)
+
+
+def test_the_command_writes_what_training_reads(
+    tmp_path: Path, celeba: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(4):
+        write_rgb(tmp_path / "faces" / f"{i}.jpg", np.zeros((8, 8, 3), np.uint8))
+    faces = ["--faces_dir", str(tmp_path / "faces")]
+    assert main([str(tmp_path / "a.csv"), *faces, "--sizes", "2/1/1"]) == 0
+    assert sorted(read_split(tmp_path / "a.csv").values()) == ["test", "train", "train", "val"]
+    assert "2 train, 1 val, 1 test" in capsys.readouterr().err
+    official = ["--mapping", str(celeba[0]), "--partition", str(celeba[1])]
+    assert main([str(tmp_path / "b.csv"), *official]) == 0
+    assert read_split(tmp_path / "b.csv") == {"0": "test", "1": "train", "2": "val"}
+    (tmp_path / "faces" / "0.jpg").unlink()
+    assert main([str(tmp_path / "c.csv"), *faces, *official]) == 0
+    assert read_split(tmp_path / "c.csv") == {"1": "train", "2": "val"}
+    assert main([str(tmp_path / "d.csv"), *faces, "--sizes", "9/1/1"]) == 1
+    assert not (tmp_path / "d.csv").exists()
