@@ -318,6 +318,14 @@ def pair_by_stem(images_dir: Path, masks_dir: Path) -> tuple[list[tuple[Path, Pa
     return pairs, [path for path in pictures if path.stem not in masks]
 
 
+def resize(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (h, w, 3); averaged where it shrinks, bilinear where it grows."""
+    if image.shape[:2] == hw:
+        return image
+    shrinks = hw[0] * hw[1] < image.shape[0] * image.shape[1]
+    return cv2.resize(image, hw[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.5) -> np.ndarray:
     """The mask in the colours of `labels` over the picture, uint8 (H, W, 3) RGB; the background stays as it is.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from faceparse.images import resize
 from faceparse.labels import LabelSet
 
 MIN_SIDE = 32
@@ -42,14 +43,6 @@ class Preprocess:
         """float32 (3, h, w) normalised -> uint8 (h, w, 3) RGB."""
         mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
         return ((pixels.cpu() * std + mean) * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-
-
-def resize(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (h, w, 3); averaged where it shrinks, bilinear where it grows."""
-    if image.shape[:2] == hw:
-        return image
-    shrinks = hw[0] * hw[1] < image.shape[0] * image.shape[1]
-    return cv2.resize(image, hw[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def letterbox(image: np.ndarray, mask: np.ndarray, size: int, fill: int) -> tuple[np.ndarray, np.ndarray]:

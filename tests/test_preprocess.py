@@ -348,3 +348,71 @@ def masks_in(shard: Path) -> dict[str, np.ndarray]:
         names = sorted((name for name in tar.getnames() if name.startswith("masks/")), key=lambda n: int(Path(n).stem))
         files = {Path(name).name: tar.extractfile(name) for name in names[:6]}
         return {name: np.array(Image.open(file)) for name, file in files.items() if file}
+
+
+# resized and split
+
+
+def make(tmp_path: Path, anno: Path, *flags: str) -> int:
+    return preprocess.main(
+        ["--masks_parts", str(anno), "--output_mask", str(tmp_path / "masks"), "--workers", "1", *flags]
+    )
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A photo of twice the parts' size for each picture."""
+    folder = tmp_path / "CelebA-HQ-img"
+    folder.mkdir()
+    for number in (0, 7, 4001):
+        Image.fromarray(np.full((2, 12, 3), 80, np.uint8)).save(folder / f"{number}.jpg")
+    return folder
+
+
+def test_photos_and_masks_are_written_at_a_size_into_the_parts_of_a_split(
+    tmp_path: Path, anno: Path, photos: Path
+) -> None:
+    (tmp_path / "split.csv").write_text("0.jpg,True\n7.jpg,False\n12.jpg,True\n")
+    faces = ["--faces_dir", str(photos), "--output_faces", str(tmp_path / "faces")]
+    flags = ["--size", "3", "--split", str(tmp_path / "split.csv"), "--labels", "celebamask", *faces]
+    assert make(tmp_path, anno, *flags) == 0
+    for root, suffix in (("masks", "png"), ("faces", "jpg")):
+        written = sorted(p.relative_to(tmp_path / root).as_posix() for p in (tmp_path / root).rglob(f"*.{suffix}"))
+        assert written == [f"test/7.{suffix}", f"train/0.{suffix}"]  # 4001 is in no row
+    ids = read_mask(tmp_path / "masks/train/0.png")
+    assert ids.tolist() == [[IDS[1], IDS[3], IDS[5]]]  # nearest: the middle of every two pixels is their border
+    assert Image.open(tmp_path / "faces/train/0.jpg").size == (3, 1)
+
+
+def test_a_second_run_makes_only_the_photos_and_masks_that_are_missing(
+    tmp_path: Path, anno: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--size", "3", "--faces_dir", str(photos), "--output_faces", str(tmp_path / "faces")]
+    assert make(tmp_path, anno, *flags) == 0
+    (tmp_path / "faces" / "7.jpg").unlink()
+    assert make(tmp_path, anno, *flags) == 0
+    assert "1 masks written, 2 kept" in capsys.readouterr().err
+    assert (tmp_path / "faces" / "7.jpg").exists()
+    assert make(tmp_path, anno, "--size", "4") == 1
+    assert "holds masks of 'face 3'; choose another folder for 'face 4'" in capsys.readouterr().err
+
+
+def test_a_missing_photo_is_named_and_the_others_go_on(
+    tmp_path: Path, anno: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "7.jpg").unlink()
+    flags = ["--size", "3", "--faces_dir", str(photos), "--output_faces", str(tmp_path / "faces")]
+    assert make(tmp_path, anno, *flags) == 1
+    assert "7.jpg: cannot be read" in capsys.readouterr().err
+    assert sorted(p.name for p in (tmp_path / "masks").glob("*.png")) == ["0.png", "4001.png"]
+
+
+def test_a_split_that_names_no_picture_and_flags_that_need_each_other_are_refused(
+    tmp_path: Path, anno: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "split.csv").write_text("face_0.jpg,True\n")
+    assert make(tmp_path, anno, "--split", str(tmp_path / "split.csv")) == 1
+    assert "it names none of the 3 pictures" in capsys.readouterr().err
+    for flags in (["--faces_dir", str(photos)], ["--faces_dir", str(photos), "--output_faces", "x"]):
+        with pytest.raises(SystemExit):
+            make(tmp_path, anno, *flags)

@@ -1,4 +1,4 @@
-"""Raw CelebAMask-HQ, one file per part of a face -> one mask per picture."""
+"""Raw CelebAMask-HQ, one file per part of a face -> one mask per picture; and both resized and split, if asked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +20,15 @@ CHOICES = [name for name, labels in LABEL_SETS.items() if CELEBAMASK in (labels,
 MARKER = ".labels"
 """The file in a folder of masks that says which label set they hold; hidden, so that it is no mask to anyone."""
 
-Task = tuple[list[Path], Path]
-"""The part files of a picture, and where its mask goes."""
+
+@dataclass(frozen=True)
+class Task:
+    """The part files of a picture and where its mask goes; the photo and where it goes, None where none is asked for."""
+
+    parts: list[Path]
+    mask: Path
+    photo: Path | None = None
+    face: Path | None = None
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -39,10 +47,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "take one folder for each (default: %(default)s)"
     )
     flag("--labels", choices=CHOICES, default=FACE.name, help=kinds)
+    flag("--size", type=whole_from(1), metavar="PX", help="longer side of what is written (default: as it is)")
+    photos = "folder of the photos, N.jpg; needs --size and --output_faces (default: only masks are written)"
+    flag("--faces_dir", type=Path, metavar="DIR", help=photos)
+    flag("--output_faces", type=Path, metavar="DIR", help="folder for the photos at --size; made if it is missing")
+    parts = "CSV of rows name,True|False or name,train|val|test: what it names goes into train/, val/ and test/"
+    flag("--split", type=Path, metavar="CSV", help=f"{parts} of the output (default: everything, into one folder)")
     workers = "processes (default: %(default)s, one a core)"
     flag("--workers", type=whole_from(1), default=os.cpu_count() or 1, metavar="N", help=workers)
     flag("--overwrite", action="store_true", help="make finished masks anew (default: keep them)")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not bool(args.faces_dir) == bool(args.output_faces) <= bool(args.size):
+        parser.error("--faces_dir and --output_faces go together, and with --size")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -58,41 +75,70 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.monotonic()
     pictures = find_parts(args.masks_parts)
-    claim(args.output_mask, args.labels, args.overwrite)
-    tasks = unfinished(pictures, args.output_mask, args.overwrite)
+    planned = plan(pictures, args)
+    claim(args.output_mask, args.labels if args.size is None else f"{args.labels} {args.size}", args.overwrite)
+    tasks = planned if args.overwrite else unfinished(planned)
     failed = 0
     with tqdm(total=len(tasks), unit="picture") as progress:
-        for fault in faults_of(tasks, LABEL_SETS[args.labels], args.workers):
+        for fault in faults_of(tasks, LABEL_SETS[args.labels], args.size, args.workers):
             if fault:
                 failed += 1
                 progress.write(f"no mask: {fault}", file=sys.stderr)
             progress.update()
     print(
-        f"{args.output_mask}: {len(tasks) - failed} masks written, {len(pictures) - len(tasks)} kept, {failed} failed, "
+        f"{args.output_mask}: {len(tasks) - failed} masks written, {len(planned) - len(tasks)} kept, {failed} failed, "
         f"in {time.monotonic() - start:.1f} s",
         file=sys.stderr,
     )
     return 1 if failed else 0
 
 
-def claim(masks_dir: Path, labels: str, overwrite: bool) -> None:
+def plan(pictures: dict[int, list[Path]], args: argparse.Namespace) -> list[Task]:
+    """What is to be written where; ValueError when --split names none of the pictures."""
+    from faceparse.data.splits import read_split
+
+    part_of = read_split(args.split) if args.split else None
+    photos = photos_by_number(args.faces_dir) if args.faces_dir else {}
+    tasks = []
+    for number, paths in pictures.items():
+        part = "" if part_of is None else part_of.get(str(number))
+        if part is None:
+            continue
+        photo = face = None
+        if args.faces_dir:
+            photo = photos.get(number, args.faces_dir / f"{number}.jpg")  # reading it will say that it is missing
+            face = args.output_faces / part / photo.name
+        tasks.append(Task(paths, args.output_mask / part / f"{number}.png", photo, face))
+    if not tasks:
+        raise ValueError(f"{args.split}: it names none of the {len(pictures)} pictures, which are called 0, 1, 2 ...")
+    return tasks
+
+
+def photos_by_number(faces_dir: Path) -> dict[int, Path]:
+    """The photos whose names are numbers."""
+    from faceparse.images import list_images
+
+    return {int(path.stem): path for path in list_images(faces_dir) if path.stem.isdecimal()}
+
+
+def claim(masks_dir: Path, content: str, overwrite: bool) -> None:
     """Note in `masks_dir`, made if missing, what its masks hold; ValueError when they hold something else."""
     masks_dir.mkdir(parents=True, exist_ok=True)
     marker = masks_dir / MARKER
-    held = marker.read_text().strip() if marker.exists() else labels
-    if held != labels and not overwrite:
-        raise ValueError(f"{masks_dir} holds masks of {held!r}; choose another folder for {labels!r}, or --overwrite")
-    marker.write_text(f"{labels}\n")
+    held = marker.read_text().strip() if marker.exists() else content
+    if held != content and not overwrite:
+        raise ValueError(f"{masks_dir} holds masks of {held!r}; choose another folder for {content!r}, or --overwrite")
+    marker.write_text(f"{content}\n")
 
 
-def unfinished(pictures: dict[int, list[Path]], masks_dir: Path, overwrite: bool) -> list[Task]:
-    """What is to be done; `masks_dir` is listed once."""
-    finished = set() if overwrite else set(os.listdir(masks_dir))
-    tasks = [(paths, masks_dir / f"{number}.png") for number, paths in pictures.items()]
-    return [task for task in tasks if task[1].name not in finished]
+def unfinished(tasks: list[Task]) -> list[Task]:
+    """Those of which a file is missing; every folder is listed once."""
+    outputs = {path.parent for task in tasks for path in (task.mask, task.face) if path is not None}
+    there = {folder / name for folder in outputs if folder.is_dir() for name in os.listdir(folder)}
+    return [task for task in tasks if not {task.mask, task.face or task.mask} <= there]
 
 
-def faults_of(tasks: list[Task], labels: LabelSet, workers: int) -> Iterator[str | None]:
+def faults_of(tasks: list[Task], labels: LabelSet, size: int | None, workers: int) -> Iterator[str | None]:
     """Do the tasks, in `workers` processes (1: in this one), and yield in their order what `fault_of` returns."""
     if not tasks:
         return
@@ -101,15 +147,17 @@ def faults_of(tasks: list[Task], labels: LabelSet, workers: int) -> Iterator[str
     # Pieces of 16 pictures take longer than handing them over; smaller ones, at the end of few, keep everyone busy.
     pieces = min(16, 1 + len(tasks) // (4 * workers))
     with worker_map(min(workers, len(tasks))) as map_in_workers:
-        yield from map_in_workers(partial(fault_of, labels=labels), tasks, chunksize=pieces)
+        yield from map_in_workers(partial(fault_of, labels=labels, size=size), tasks, chunksize=pieces)
 
 
-def fault_of(task: Task, labels: LabelSet) -> str | None:
-    """Write one picture's mask; what is wrong with its parts when it can't be painted, else None."""
+def fault_of(task: Task, labels: LabelSet, size: int | None) -> str | None:
+    """Write one picture's mask, and its photo; what is wrong when they can't be made, else None."""
     from faceparse.data import celebamask
 
     try:
-        celebamask.write_mask(*task, labels)
+        if task.photo is not None and task.face is not None and size is not None:
+            celebamask.write_face(task.photo, task.face, size)
+        celebamask.write_mask(task.parts, task.mask, labels, size)
     except ValueError as error:
         return str(error)
     return None

@@ -104,7 +104,23 @@ def relabel(ids: np.ndarray, labels: LabelSet) -> np.ndarray:
     return cv2.LUT(ids, labels.table * FOREGROUND if labels.is_binary else labels.table)
 
 
-def write_mask(paths: Iterable[Path], mask_path: Path, labels: LabelSet) -> None:
-    """Paint one picture's parts and write them as a mask of `labels`, a set made of `CELEBAMASK`. Raises as `paint`."""
-    mask = relabel(paint(paths), labels)
-    images.write_mask(mask_path, mask, None if labels.is_binary else labels)
+def write_mask(paths: Iterable[Path], mask_path: Path, labels: LabelSet, size: int | None = None) -> None:
+    """Paint one picture's parts and write them as a mask of `labels`, a set made of `CELEBAMASK`. Raises as `paint`.
+
+    `size` is the longer side in pixels that the mask is brought to, by nearest neighbour.
+    """
+    ids = paint(paths)
+    if size is not None:
+        ids = cv2.resize(ids, _fitted(ids.shape, size)[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    images.write_mask(mask_path, relabel(ids, labels), None if labels.is_binary else labels)
+
+
+def write_face(picture: Path, face_path: Path, size: int) -> None:
+    """Write a picture with its longer side brought to `size` pixels. Raises `UnreadableImage`."""
+    image = images.read_rgb(picture)
+    images.write_rgb(face_path, images.resize(image, _fitted(image.shape, size)))
+
+
+def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    scale = size / max(shape[:2])
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
