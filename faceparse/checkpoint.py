@@ -39,10 +39,20 @@ class Design:
     encoder: str
     output_stride: int | None = None
     widths: tuple[int, ...] | None = None
+    convention: str = "torchvision"
 
-    def build(self, classes: int, encoder_weights: str = "none") -> Segmenter:
-        """A new model of this design."""
-        return create_model(self.architecture, self.encoder, classes, encoder_weights, self.output_stride, self.widths)
+    def build(self, classes: int, encoder_weights: str = "none", partial_encoder_weights: bool = False) -> Segmenter:
+        """A new model of this design; the encoder's weights as in `create_model`."""
+        return create_model(
+            self.architecture,
+            self.encoder,
+            classes,
+            encoder_weights,
+            self.output_stride,
+            self.widths,
+            self.convention,
+            partial_encoder_weights,
+        )
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,25 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         raise ValueError(f"{path}: not a weights file of faceparse, or a damaged one ({reason})") from error
     about = {key: value for key, value in metadata.items() if key not in ("format", "design", "labels", "preprocess")}
     return Checkpoint(model.eval(), design, labels, preprocess, about)
+
+
+def model_for(start: Checkpoint, labels: LabelSet) -> tuple[Segmenter, list[str]]:
+    """A model of the same design and weights that tells the classes of `labels`; and the classes new to it.
+
+    Of the head, the part of every class that has the same name in both sets is kept; the other parts are drawn anew.
+    """
+    known = start.labels.classes
+    if labels.classes == known:
+        return start.model, []
+    model = start.design.build(len(labels))
+    fresh = {f"head.{name}": value.clone() for name, value in model.head.state_dict().items()}  # (classes, ...)
+    old = start.model.state_dict()
+    for name, value in fresh.items():
+        for class_id, class_name in enumerate(labels.classes):
+            if class_name in known:
+                value[class_id] = old[name][known.index(class_name)]
+    model.load_state_dict(old | fresh)
+    return model, [name for name in labels.classes if name not in known]
 
 
 def _check_format(path: Path, metadata: dict[str, str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -34,3 +36,20 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     """Mixed precision for the device: "bf16", "fp32", or "auto", bf16 where the device is fast at it."""
     wanted = has_fast_bf16(device) if precision == "auto" else precision == "bf16"
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep large blocks that were freed, for the next training step, instead of returning them page by page.
+
+    A step on a CPU asks for the same gigabytes again and again: with fresh pages each time it took 1.6 times as long
+    (FPN on MobileNetV2, 384 px, a virtual machine). Where the C library is another one, nothing happens.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    for option, value in _MALLOPT.values():
+        mallopt(option, value)
+
+
+_MALLOPT = {"M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 1 << 28)}
+"""Name -> number in malloc.h and value: no block by mmap, never return the top of the heap, grow it by 256 MB."""

@@ -236,7 +236,10 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_mask(path: Path, mask: np.ndarray, labels: LabelSet | None = None) -> None:
-    """Write uint8 (H, W) as a lossless PNG: grey, or with the colours of `labels` as a palette over its class ids."""
+    """Write uint8 (H, W) as a lossless PNG: grey, or with the colours of `labels` as a palette over its class ids.
+
+    A view of masks, uint8 (H, W, 3) RGB, is written as it is. The file says that it was made here.
+    """
     image = Image.fromarray(np.ascontiguousarray(mask))
     if labels is not None:
         image.putpalette([channel for colour in labels.colours for channel in colour])

@@ -6,9 +6,11 @@ set is a lookup table over a larger one, so that no second copy of the data is e
 
 from __future__ import annotations
 
+import colorsys
+import json
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # numpy is imported when the first table is built: `--help` has no use for it
@@ -159,6 +161,41 @@ HAIR = CELEBAMASK.group("hair", (200, 80, 40), ("hair",))
 PERSON = LabelSet("person", ("background", "person"), ((0, 0, 0), (60, 120, 220)))
 
 LABEL_SETS: dict[str, LabelSet] = {labels.name: labels for labels in (FACE, HAIR, CELEBAMASK, PERSON)}
+
+
+def label_set(name: str) -> LabelSet:
+    """The set of that name, or the one that a JSON file of that path describes.
+
+    The file holds {"classes": ["background", "cat", ...]} and, if wanted, "name", "colours": [[R, G, B], ...] and
+    "mirrors": [["left_ear", "right_ear"], ...]. Raises ValueError that says what is wrong with which.
+    """
+    if name in LABEL_SETS:
+        return LABEL_SETS[name]
+    if not name.endswith(".json"):
+        raise ValueError(f"there is no label set {name!r}; choose from: {', '.join(LABEL_SETS)}, or name a .json file")
+    try:
+        described = json.loads(Path(name).read_text(encoding="utf-8"))
+        classes = tuple(described["classes"])
+        colours = tuple(map(tuple, described.get("colours", map(_own_colour, range(len(classes))))))
+        mirrors = tuple(map(tuple, described.get("mirrors", ())))
+        labels = LabelSet(described.get("name", Path(name).stem), classes, colours, mirrors)
+    except OSError as error:
+        raise ValueError(f"{name}: can't be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'{name}: not a label set; it holds {{"classes": ["background", ...]}}') from error
+    if not all(isinstance(c, str) for c in classes) or not 1 < len(set(classes)) == len(classes) <= IGNORE:
+        raise ValueError(f"{name}: classes are 2 to {IGNORE} different names, the background first")
+    if [len(colour) for colour in colours] != [3] * len(classes) or not set(sum(colours, ())) <= set(range(256)):
+        raise ValueError(f"{name}: colours are [R, G, B], each 0 to 255, one for every class")
+    if any(len(pair) != 2 or not set(pair) <= set(classes) for pair in mirrors):
+        raise ValueError(f"{name}: mirrors are pairs of its classes")
+    return labels
+
+
+def _own_colour(class_id: int) -> tuple[int, ...]:
+    """A colour for a class without one; hues a golden ratio apart stay different from each other."""
+    rgb = colorsys.hsv_to_rgb(class_id * 0.618 % 1, 0.8, 0.9) if class_id else (0, 0, 0)
+    return tuple(round(255 * value) for value in rgb)
 
 
 def holds_ids(mask: np.ndarray, path: PurePath) -> bool:

@@ -12,6 +12,9 @@ import numpy as np
 SHAPE_SIDE = (0.08, 0.35)
 """Radius of a shape, as a share of the picture's shorter side."""
 
+RECTANGLE_SIDE = (0.2, 0.7)
+"""Sides of a rectangle over a face, as shares of the sides of the box around the face."""
+
 SHRINK = (0.25, 0.7)
 """Size of a face's picture on a background, as a share of its own."""
 
@@ -43,6 +46,20 @@ def cover_with_shape(
     cv2.fillPoly(outline, [corners.astype(np.int32)], 255)
     smooth = 1 + int(radius / 2)
     inside = cv2.blur(outline, (smooth, smooth)) > 127
+    return _painted(image, inside, _some_colour(image, face, rng), rng), mask * ~inside
+
+
+def cover_with_rectangle(
+    image: np.ndarray, mask: np.ndarray, face: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """An upright rectangle somewhere over the face: coarse dropout as a face covering. Unchanged without a face."""
+    if not face.any():
+        return image, mask
+    x, y, width, height = cv2.boundingRect(face.view(np.uint8))
+    w, h = (max(1, round(side * rng.uniform(*RECTANGLE_SIDE))) for side in (width, height))
+    left, top = x + int(rng.integers(width - w + 1)), y + int(rng.integers(height - h + 1))
+    inside = np.zeros(mask.shape, bool)
+    inside[top : top + h, left : left + w] = True
     return _painted(image, inside, _some_colour(image, face, rng), rng), mask * ~inside
 
 

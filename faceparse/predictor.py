@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from faceparse import checkpoint, images
 from faceparse.devices import choose_device
-from faceparse.labels import FOREGROUND, LABEL_SETS, LabelSet
+from faceparse.labels import FOREGROUND, LabelSet, label_set
 from faceparse.transforms import Preprocess
 
 BUNDLED = "face.safetensors"
@@ -116,10 +116,8 @@ def load(
     that a 19-class checkpoint answers too, "face" or "hair"; `classes` are some of its classes, whose masks become one
     of 0 and 255. Raises FileNotFoundError and ValueError, each naming the file, the device, the labels or the class.
     """
-    if labels is not None and labels not in LABEL_SETS:
-        raise ValueError(f"there is no label set {labels!r}; choose from: {', '.join(LABEL_SETS)}")
     read = checkpoint.load(bundled_weights() if path is None else path)
-    answers = read.labels.of_classes(classes) if classes else LABEL_SETS[labels] if labels else None
+    answers = read.labels.of_classes(classes) if classes else label_set(labels) if labels else None
     return Predictor(read.model, read.labels, read.preprocess, device, read.about, answers)
 
 

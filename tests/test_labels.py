@@ -18,6 +18,7 @@ from faceparse.labels import (
     LabelSet,
     face_of,
     holds_ids,
+    label_set,
 )
 
 NAMES = (
@@ -118,3 +119,40 @@ def test_an_unknown_class_is_named_with_the_choices() -> None:
         HAIR.id("beard")
     with pytest.raises(ValueError, match="no class 'beard'"):
         CELEBAMASK.group("men", (1, 2, 3), ("beard",)).table  # noqa: B018
+
+
+def test_a_set_of_ones_own_comes_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "pets.json"
+    path.write_text('{"classes": ["background", "cat", "left", "right"], "mirrors": [["left", "right"]]}')
+    pets = label_set(str(path))
+    assert (pets.name, pets.classes, len(set(pets.colours))) == ("pets", ("background", "cat", "left", "right"), 4)
+    assert pets.mirror_table[:4].tolist() == [0, 1, 3, 2] and pets.table[:5].tolist() == [0, 1, 2, 3, 0]
+    assert label_set("hair") == HAIR
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("no json", "not a label set; it holds"),
+        ("[1, 2]", "not a label set; it holds"),
+        ('{"name": "x"}', "not a label set; it holds"),
+        ('{"classes": ["background"]}', "2 to 255 different names"),
+        ('{"classes": ["a", "b", "a"]}', "2 to 255 different names"),
+        ('{"classes": ["a", "b"], "colours": [[0, 0, 0]]}', "one for every class"),
+        ('{"classes": ["a", "b"], "colours": [[0, 0, 0], [0, 0, 300]]}', "each 0 to 255"),
+        ('{"classes": ["a", "b"], "mirrors": [["a", "c"]]}', "mirrors are pairs of its classes"),
+    ],
+)
+def test_a_file_that_is_no_label_set_is_named_with_the_mend(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="mine.json") as error:
+        label_set(str(path))
+    assert fault in str(error.value)
+
+
+def test_a_label_set_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r"nowhere\.json: can't be read \(No such file"):
+        label_set("nowhere.json")
+    with pytest.raises(ValueError, match="no label set 'nose'; choose from: face, hair"):
+        label_set("nose")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from faceparse import occlusion
-from faceparse.occlusion import cover_with_shape, shrink_onto
+from faceparse.occlusion import cover_with_rectangle, cover_with_shape, shrink_onto
 
 
 @pytest.fixture
@@ -65,3 +65,15 @@ def test_a_picture_without_a_face_can_be_covered_and_shrunk_too(face: tuple[np.n
         rng = np.random.default_rng(seed)
         assert not cover_with_shape(image, nothing, nothing > 0, rng)[1].any()
         assert not shrink_onto(image, image, nothing, nothing > 0, nothing == 0, rng)[1].any()
+
+
+def test_a_rectangle_covers_a_part_of_the_face_and_no_more(face: tuple[np.ndarray, np.ndarray]) -> None:
+    image, mask = face
+    for seed in range(20):
+        covered, left = cover_with_rectangle(image, mask, mask > 0, np.random.default_rng(seed))
+        gone = mask - left
+        _, _, width, height = cv2.boundingRect(gone)
+        assert gone.sum() == width * height and 8 <= width <= 28 and 8 <= height <= 28  # .2 to .7 of 40 px
+        assert (covered[2:20] == image[2:20]).all()  # far from the face
+    nothing = np.zeros_like(mask)
+    assert cover_with_rectangle(image, nothing, nothing > 0, np.random.default_rng(0))[0] is image

@@ -1,10 +1,8 @@
-"""`test.py`: where masks go, what is in them, scores, and what happens to files that can't be used."""
+"""`test.py`: where masks go, what is in them, and what happens to files that can't be used."""
 
 from __future__ import annotations
 
-import csv
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -21,7 +19,6 @@ from torch import Tensor, nn
 from faceparse import checkpoint, images, predictor
 from faceparse.commands import test as command
 from faceparse.commands.places import find_places
-from faceparse.commands.scoring import Scores
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, LabelSet
 from faceparse.models import create_model
 from faceparse.predictor import Predictor
@@ -435,111 +432,6 @@ def test_a_class_that_does_not_exist_is_one_sentence_with_the_choices(
     picture(tmp_path / "in/a.png")
     assert segment(tmp_path / "in", tmp_path / "out", "--classes", "beard") == 1
     assert "has no class 'beard'; choose from: background, face" in capsys.readouterr().err
-
-
-# scores
-
-
-def scored(tmp_path: Path) -> tuple[dict[str, dict[str, float]], dict[str, object]]:
-    with (tmp_path / "out/scores.csv").open(newline="") as file:
-        rows = {row["class"]: {k: float(v) for k, v in row.items() if k != "class"} for row in csv.DictReader(file)}
-    return rows, json.loads((tmp_path / "out/scores.json").read_text())
-
-
-def test_scores_are_pooled_over_the_set_and_equal_those_by_hand(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # a, 8x8: 32 pixels called face, 16 of them rightly, none missed. b, 8x4: nothing called face, 8 pixels missed.
-    picture(tmp_path / "in/a.png", 8, 8)
-    picture(tmp_path / "in/b.png", 8, 4, bright=False)
-    truth_a, truth_b = np.zeros((8, 8), np.uint8), np.zeros((4, 8), np.uint8)
-    truth_a[:4, 4:] = truth_b[:, 6:] = 255
-    images.write_mask(tmp_path / "truth/a.png", truth_a)
-    images.write_mask(tmp_path / "truth/b.png", truth_b)
-    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 0
-    rows, whole = scored(tmp_path)
-    assert rows["face"] == pytest.approx({"iou": 16 / 40, "dice": 32 / 56, "precision": 16 / 32, "recall": 16 / 24})
-    right, wrongly_face, missed = 56, 16, 8  # of the 96 pixels, seen from the background
-    assert rows["background"] == pytest.approx(
-        {
-            "iou": right / 80,
-            "dice": 2 * right / 136,
-            "precision": right / (right + missed),
-            "recall": right / (right + wrongly_face),
-        }
-    )
-    assert whole["classes"] == rows
-    assert whole["scored"] == 2
-    printed = capsys.readouterr().out
-    assert "0.4000" in printed
-    assert "pictures scored: 2" in printed
-
-
-def test_truth_may_be_a_jpeg_or_class_ids(tmp_path: Path) -> None:
-    ids = np.where(half(64, 64) > 0, CELEBAMASK.id("nose"), CELEBAMASK.id("hair")).astype(np.uint8)
-    for name in ("a", "b"):
-        picture(tmp_path / f"in/{name}.png", 64, 64)
-    (tmp_path / "truth").mkdir()
-    Image.fromarray(half(64, 64)).save(tmp_path / "truth/a.jpg", quality=60)
-    images.write_mask(tmp_path / "truth/b.png", ids, CELEBAMASK)
-    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 0
-    assert scored(tmp_path)[0]["face"]["iou"] == 1
-
-
-def test_class_ids_are_scored_class_by_class_and_absent_ones_are_left_empty(
-    tmp_path: Path, labels_in_use: list[LabelSet]
-) -> None:
-    labels_in_use[0] = CELEBAMASK
-    picture(tmp_path / "in/a.png", 64, 64)  # answered 0 on the left and 18 on the right
-    truth = np.zeros((64, 64), np.uint8)
-    truth[:, 32:48], truth[:, 48:] = 18, 17
-    images.write_mask(tmp_path / "truth/a.png", truth, CELEBAMASK)
-    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 0
-    classes = json.loads((tmp_path / "out/scores.json").read_text())["classes"]
-    assert classes["cloth"] == {"iou": 0.5, "dice": pytest.approx(2 / 3), "precision": 0.5, "recall": 1.0}
-    assert classes["neck"]["iou"] == 0
-    assert classes["hat"]["iou"] is None
-    assert classes["mean"]["iou"] == 0.25  # cloth and neck; the background is left out
-
-
-def test_a_picture_twice_as_large_is_scored_at_the_masks_size(tmp_path: Path) -> None:
-    picture(tmp_path / "in/a.png", 128, 128)
-    picture(tmp_path / "truth/a.png", 64, 64)
-    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 0
-    assert scored(tmp_path)[0]["face"]["iou"] == 1
-    assert images.size_of(tmp_path / "out/a.png") == (128, 128)
-
-
-def test_truth_is_found_in_mirrored_sub_folders_and_as_a_single_file(tmp_path: Path) -> None:
-    for name in ("a.png", "x/a.png"):
-        picture(tmp_path / "in" / name, bright="x" in name)
-        picture(tmp_path / "truth" / name, bright="x" in name)
-    flags = ("--recursive", "--masks_path", str(tmp_path / "truth"))
-    assert segment(tmp_path / "in", tmp_path / "out", *flags) == 0
-    assert scored(tmp_path)[0]["face"]["iou"] == 1
-    assert segment(tmp_path / "in/x/a.png", tmp_path / "out", "--masks_path", str(tmp_path / "truth/x/a.png")) == 0
-
-
-def test_missing_and_unfit_truths_are_named_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("a", "b", "c", "d"):
-        picture(tmp_path / f"in/{name}.jpg", 64, 64)
-    picture(tmp_path / "truth/a.png", 64, 64)
-    picture(tmp_path / "truth/c.png", 30, 20)
-    (tmp_path / "truth/d.png").write_bytes(b"no picture")
-    assert segment(tmp_path / "in", tmp_path / "out", "--masks_path", str(tmp_path / "truth")) == 1
-    out, err = capsys.readouterr()
-    assert "b.jpg: no true mask with this stem" in err
-    assert "c.png is 30x20" in err
-    assert "d.png: cannot be read" in err
-    assert "pictures scored: 1, without a true mask: 1" in out
-    assert len(files(tmp_path / "out")) == 4 + 2
-
-
-def test_class_names_are_written_as_utf_8_whatever_the_locale_and_odd_bytes_are_kept(tmp_path: Path) -> None:
-    labels = LabelSet("odd", ("rest", "näse\udcff"), ((0, 0, 0), (255, 0, 0)))
-    Scores(labels).save(tmp_path)
-    assert b"n\xc3\xa4se\xff,,,," in (tmp_path / "scores.csv").read_bytes()
-    assert "näse\udcff" in json.loads((tmp_path / "scores.json").read_text())["classes"]
 
 
 # as a user runs it

@@ -114,16 +114,37 @@ def test_another_trainings_folder_is_not_written_over(folders: Path, capsys: pyt
     assert (folders / "run" / "best.safetensors").read_bytes() == before
 
 
-def test_init_goes_on_from_weights_and_refuses_another_design(
+def test_init_goes_on_from_weights_and_needs_no_other_flag_of_the_model(
     folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(folders, "--epochs", "1", run="first") == 0
     first = str(folders / "first" / "best.safetensors")
-    assert train(folders, "--epochs", "1", "--init", first, "--lr", "0", "--encoder_lr", "0", run="second") == 0
-    old, new = (checkpoint.load(folders / run / "last.safetensors").model for run in ("first", "second"))
-    assert torch.allclose(old.head.weight, new.head.weight)
-    assert train(folders, "--epochs", "1", "--init", first, "--labels", "hair", run="third", masks="ids") == 1
-    assert "best.safetensors holds" in capsys.readouterr().err
+    data = ["--faces_dir", str(folders / "faces"), "--masks_dir", str(folders / "masks")]
+    flags = [*data, "--weights_dir", str(folders / "second"), "--size", "64", "--batch_size", "4", "--workers", "0"]
+    flags += ["--init", first, "--epochs", "1", "--device", "cpu"]
+    assert main([*flags, "--lr", "0", "--encoder_lr", "0"]) == 0
+    assert "loaded whole" in capsys.readouterr().err
+    old, new = (checkpoint.load(folders / run / "last.safetensors") for run in ("first", "second"))
+    assert old.design == new.design
+    assert torch.allclose(old.model.head.weight, new.model.head.weight)
+    assert main([*flags, "--arch", "deeplabv3", "--resume"]) == 1
+    assert "has architecture fpn, not deeplabv3; leave the flag out" in capsys.readouterr().err
+
+
+def test_init_with_other_classes_keeps_everything_but_the_head_of_those(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(folders, "--epochs", "1", "--labels", "celebamask", run="first", masks="ids") == 0
+    first = folders / "first" / "best.safetensors"
+    flags = ["--epochs", "1", "--labels", "hair", "--lr", "0", "--encoder_lr", "0"]
+    assert train(folders, *flags, "--init", str(first), run="second", masks="ids") == 0
+    old, new = (checkpoint.load(folders / run / "last.safetensors") for run in ("first", "second"))
+    hair = CELEBAMASK.id("hair")
+    assert torch.allclose(new.model.head.weight[1], old.model.head.weight[hair])
+    assert torch.allclose(new.model.decoder.laterals[0].weight, old.model.decoder.laterals[0].weight)
+    assert "loaded whole" in capsys.readouterr().err  # background and hair are known to it
+    assert train(folders, *flags[:2], "--init", str(first), run="third", masks="ids") == 0
+    assert "loaded, but for the head of face" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -361,6 +382,7 @@ def test_shapes_and_backgrounds_are_switched_on_by_their_shares(folders: Path) -
     plain = face_pixels(Wild())
     assert all(few <= all_of_it for few, all_of_it in zip(face_pixels(Wild(shapes=1.0)), plain, strict=True))
     assert face_pixels(Wild(shapes=1.0)) != plain
+    assert all(few < all_of_it for few, all_of_it in zip(face_pixels(Wild(rectangles=1.0)), plain, strict=True))
     assert sum(face_pixels(Wild(backgrounds=1.0))) < 0.6 * sum(plain)  # at most .7 of the size, .49 of the pixels
 
 
@@ -371,3 +393,19 @@ def test_faces_can_be_shrunk_onto_backgrounds_in_training(folders: Path, capsys:
     (folders / "empty").mkdir()
     assert train(folders, "--backgrounds_dir", str(folders / "empty"), run="other") == 1
     assert "empty" in capsys.readouterr().err
+
+
+def test_classes_of_ones_own_are_trained_with_hands_over_them(folders: Path, tmp_path: Path) -> None:
+    for path in (folders / "ids").iterdir():
+        ids = np.minimum(images.read_mask(path), 2)
+        images.write_mask(path, ids, CELEBAMASK)
+    own = tmp_path / "own.json"
+    own.write_text('{"classes": ["background", "skin", "rest"]}')
+    hand = np.zeros((20, 20), np.uint8)
+    hand[4:16, 4:16] = 255
+    images.write_mask(tmp_path / "hands" / "masks" / "a.png", hand)
+    images.write_rgb(tmp_path / "hands" / "images" / "a.jpg", np.full((20, 20, 3), 200, np.uint8))
+    flags = ["--labels", str(own), "--hands_dir", str(tmp_path / "hands"), "--hand_ratio", "0.5", "--epochs", "1"]
+    assert train(folders, *flags, masks="ids") == 0
+    labels = checkpoint.load(folders / "run" / "best.safetensors").labels
+    assert (labels.name, labels.classes) == ("own", ("background", "skin", "rest"))

@@ -46,6 +46,15 @@ def test_the_astronauts_face_is_found() -> None:
     assert confusion.iou()[1] > 0.75
 
 
+def test_a_flipped_photo_gets_the_flipped_mask() -> None:
+    photo = images.read_rgb(ROOT / "examples" / "astronaut.jpg")
+    predictor = faceparse.load(device="cpu")
+    flipped = predictor(np.ascontiguousarray(photo[:, ::-1]))[:, ::-1]
+    confusion = Confusion(2)
+    confusion.add(FACE.mirror_table[flipped // 255], predictor(photo) // 255)
+    assert confusion.iou()[1] > 0.97
+
+
 @pytest.mark.real_data
 def test_held_out_faces_are_found_as_the_card_says(shared_data: Path, tmp_path: Path) -> None:
     with (shared_data / "celebamask" / "split.csv").open(newline="") as file:

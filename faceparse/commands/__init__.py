@@ -13,6 +13,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "train": ("faceparse.commands.train", "pictures and masks -> weights (train.py)"),
     "preprocess": ("faceparse.commands.preprocess", "raw CelebAMask-HQ -> one mask per picture (preprocess_data.py)"),
+    "split": ("faceparse.commands.split", "which pictures are for training, validation and test"),
+    "models": ("faceparse.commands.models", "every architecture: parameters, multiply-adds, strides, paper"),
+    "convert": (
+        "faceparse.commands.convert",
+        "weights of segmentation_models_pytorch or torchvision -> weights for here",
+    ),
     "hands": ("hand_generator.__main__", "faces and hands -> faces with hands over them (python -m hand_generator)"),
 }
 """Sub-command -> module whose `main(argv)` does it, and what it does."""

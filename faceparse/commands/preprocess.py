@@ -23,7 +23,7 @@ MARKER = ".labels"
 
 @dataclass(frozen=True)
 class Task:
-    """The part files of a picture and where its mask goes; the photo and where it goes, None where none is asked for."""
+    """The part files of a picture and where its mask goes; the photo and where it goes, where one is asked for."""
 
     parts: list[Path]
     mask: Path

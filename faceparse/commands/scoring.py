@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import csv
-import json
-from pathlib import Path
-
 import cv2
 import numpy as np
 
-from faceparse import images
+from faceparse import images, metrics
 from faceparse.commands.places import Place
+from faceparse.commands.score_pictures import Shown, side_by_side
+from faceparse.commands.score_report import MEASURES, Report
 from faceparse.data.folder import is_binary, to_ids
 from faceparse.labels import FOREGROUND, LabelSet
-from faceparse.metrics import Confusion
+from faceparse.metrics import Boundary, Confusion, ratio
 
-MEASURES = ("iou", "dice", "precision", "recall")
+WORST = 8
+"""Pictures that are shown beside their truth."""
+
+_ROWS, _BOUNDARY, _SEEN = 9, slice(3, 7), 8  # of a picture's counts, see `Scores.counts`
 
 
 class Scores:
-    """IoU, Dice, precision and recall of each class of `labels`, pooled over all masks added."""
+    """Counts of each class of `labels` over all masks added, picture by picture."""
 
     def __init__(self, labels: LabelSet):
         self.labels = labels
         self.confusion = Confusion(len(labels))
-        self.scored = 0
+        self.counts: list[np.ndarray] = []
+        """Of each picture float64 (9, classes + 1): pixels hit, predicted, true; boundary pixels predicted and met,
+        predicted, true and met, true; Dice (0 where undefined), and whether it is defined. The last column is for the
+        mean over the foreground; it has a Dice alone."""
+        self.worst: list[Shown] = []
         self.missing = 0
 
-    def add(self, place: Place, mask: np.ndarray) -> list[str]:
-        """Count one predicted mask, uint8 (H, W); the problems, one sentence each, that kept it from being counted."""
+    def add(self, place: Place, picture: np.ndarray, mask: np.ndarray) -> list[str]:
+        """Count one predicted mask, uint8 (H, W); the problems, one sentence each, that kept it from being counted.
+
+        `picture` is uint8 (H, W, 3) RGB.
+        """
         if place.truth is None:
             self.missing += 1
             return [f"{place.picture}: no true mask with this stem in --masks_path"]
@@ -41,9 +49,18 @@ class Scores:
         ids = mask // FOREGROUND if self.labels.is_binary else mask
         if ids.shape != truth.shape:
             ids = cv2.resize(ids, truth.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        self.confusion.add(ids, truth)
-        self.scored += 1
+        self._rank(place, picture, truth, ids, self._count(ids, truth))
         return []
+
+    def report(self) -> Report:
+        """The scores of all masks added, with intervals from a bootstrap over the pictures."""
+        counts = np.stack(self.counts or [np.zeros((_ROWS, len(self.labels) + 1))])
+        whole, drawn = counts.sum(axis=0), metrics.resampled(counts)
+        classes = _with_bounds(_class_scores(whole), _class_scores(drawn), whole[_SEEN])
+        summary = {f"mean_{measure}": classes[measure][:, -1] for measure in ("dice", "iou", "boundary_f1")}
+        summary["picture_dice"] = classes["picture_dice"][:, -1]
+        summary |= _with_bounds(_set_scores(whole), _set_scores(drawn), np.array(len(self.counts)))
+        return Report(self.labels, len(self.counts), self.missing, classes, summary, self.confusion.counts, self.worst)
 
     def _read_truth(self, place: Place, mask_hw: tuple[int, ...]) -> np.ndarray:
         """uint8 (h, w) ids of the label set; the picture may be a whole number of times larger."""
@@ -52,31 +69,55 @@ class Scores:
         images.check_sizes(place.picture, mask_hw, place.truth, values.shape)
         return to_ids(values, self.labels, is_binary(place.truth, values, self.labels))
 
-    def rows(self) -> dict[str, dict[str, float]]:
-        """Class name -> measure -> score, NaN where undefined; `mean` is over the classes but the background."""
-        columns = np.stack([getattr(self.confusion, measure)() for measure in MEASURES], axis=1)  # (classes, measures)
-        named = dict(zip(self.labels.classes, columns.tolist(), strict=True))
-        if not self.labels.is_binary:
-            named["mean"] = [float(np.mean(c[~np.isnan(c)])) if (~np.isnan(c)).any() else np.nan for c in columns[1:].T]
-        return {name: dict(zip(MEASURES, row, strict=True)) for name, row in named.items()}
+    def _count(self, ids: np.ndarray, truth: np.ndarray) -> float:
+        """Add the counts of one picture; its mean Dice over the foreground classes that it or its truth has."""
+        confusion, boundary = Confusion(len(self.labels)), Boundary(len(self.labels))
+        confusion.add(ids, truth)
+        boundary.add(ids, truth)
+        self.confusion.counts += confusion.counts
+        dice = confusion.dice()
+        dice = np.append(dice, metrics.mean(dice[1:]))
+        pixels = np.pad(np.stack([*confusion.sums(), *boundary.counts]), ((0, 0), (0, 1)))
+        self.counts.append(np.vstack([pixels, np.nan_to_num(dice), ~np.isnan(dice)]))
+        return float(dice[-1])
 
-    def table(self) -> str:
-        """The scores as aligned text, and how many pictures they are of."""
-        lines = [f"{'class':<12}" + "".join(f"{measure:>11}" for measure in MEASURES)]
-        lines += [f"{name:<12}" + "".join(f"{v:>11.4f}" for v in row.values()) for name, row in self.rows().items()]
-        without = f", without a true mask: {self.missing}" if self.missing else ""
-        return "\n".join([*lines, f"pictures scored: {self.scored}{without}"])
+    def _rank(self, place: Place, picture: np.ndarray, truth: np.ndarray, ids: np.ndarray, score: float) -> None:
+        """Keep the picture if it is among the worst; one without any foreground has no score."""
+        if np.isnan(score) or (len(self.worst) == WORST and score >= self.worst[-1].score):
+            return
+        shown = Shown(place.picture, score, side_by_side(picture, truth, ids, self.labels))
+        self.worst = sorted([*self.worst, shown], key=lambda one: one.score)[:WORST]
 
-    def save(self, folder: Path) -> None:
-        """Write `scores.json` (undefined scores are null) and `scores.csv` (they are empty) into `folder`."""
-        rows = {name: {k: None if np.isnan(v) else v for k, v in row.items()} for name, row in self.rows().items()}
-        whole = {"labels": self.labels.name, "scored": self.scored, "without_truth": self.missing, "classes": rows}
-        with images.written_whole(folder / "scores.json") as beside:
-            beside.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8", errors="surrogateescape")
-        with (
-            images.written_whole(folder / "scores.csv") as beside,
-            beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(["class", *MEASURES])
-            writer.writerows([name, *row.values()] for name, row in rows.items())
+
+def _class_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Counts (..., 9, classes + 1) -> measure -> (..., classes + 1), the mean over the foreground last."""
+    hit, predicted, true, *_, dice_sum, seen = np.moveaxis(counts, -2, 0)
+    each = {
+        "iou": metrics.iou(hit, predicted, true),
+        "dice": metrics.dice(hit, predicted, true),
+        "boundary_f1": metrics.boundary_f1(*np.moveaxis(counts[..., _BOUNDARY, :], -2, 0)),
+        "precision": ratio(hit, predicted),
+        "recall": ratio(hit, true),
+    }
+    for values in each.values():
+        values[..., -1] = metrics.mean(values[..., 1:-1])
+    each["picture_dice"] = ratio(dice_sum, seen)  # of the last column, too: a mean over pictures of their means
+    return {measure: each[measure] for measure in MEASURES}
+
+
+def _with_bounds(whole: dict[str, np.ndarray], drawn: dict[str, np.ndarray], seen: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores (...) of the set, and (resamples, ...) of drawn ones, as (3, ...): score, lower and upper bound.
+
+    `seen` (...) is how many pictures a score is of; fewer than two give no bounds.
+    """
+    bounds = {name: np.where(seen > 1, metrics.interval(values), np.nan) for name, values in drawn.items()}
+    return {name: np.stack([values, *bounds[name]]) for name, values in whole.items()}
+
+
+def _set_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Counts (..., 9, classes + 1) -> mean IoU over all classes, and pixel accuracy: (...)."""
+    hit, predicted, true, *_ = np.moveaxis(counts[..., :-1], -2, 0)
+    return {
+        "miou": metrics.mean(metrics.iou(hit, predicted, true)),
+        "pixel_accuracy": ratio(hit.sum(axis=-1), true.sum(axis=-1)),
+    }

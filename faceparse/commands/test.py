@@ -60,8 +60,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--masks_path",
         type=Path,
         metavar="PATH",
-        help="true masks with the pictures' stems, 0/255 or class ids: prints IoU, Dice, precision and recall and "
-        "writes them to scores.json and scores.csv (default: no scores)",
+        help="true masks with the pictures' stems, 0/255 or class ids: prints scores and writes them to scores.json, "
+        "scores.csv and, with the confusion of classes and the worst pictures, scores/ (default: no scores)",
     )
     flag(
         "--labels",
@@ -102,8 +102,9 @@ def run(args: argparse.Namespace) -> int:
     written, problems = segment(places, predictor, args.batch_size, args.overlay, scores)
     seconds = time.perf_counter() - start
     if scores:
-        scores.save(args.save_path)
-        print(scores.table())
+        scored = scores.report()
+        scored.save(args.save_path, places)
+        print(scored.table())
     report(args.save_path, written, seconds, predictor, problems)
     return 1 if problems else 0
 
@@ -127,7 +128,7 @@ def segment(
                 written += not unwritten
                 problems += unwritten
                 problems += write_overlay(predictor, place, picture, mask) if overlay else []
-                problems += scores.add(place, mask) if scores else []
+                problems += scores.add(place, picture, mask) if scores else []
             progress.update(len(readable) + len(unreadable))
     return written, problems
 

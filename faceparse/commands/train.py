@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceparse.commands import finish
-from faceparse.commands.train_flags import parse_args
-from faceparse.labels import LABEL_SETS, LabelSet
+from faceparse.commands.train_flags import DEFAULT_ARCH, DEFAULT_ENCODER, parse_args
+from faceparse.labels import LabelSet, label_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,21 +37,24 @@ def run(args: argparse.Namespace) -> int:
 
     from faceparse import checkpoint, engine
     from faceparse.data.batches import ValidationFaces, one_thread
-    from faceparse.devices import choose_device
+    from faceparse.devices import choose_device, keep_freed_memory
     from faceparse.losses import create_loss
     from faceparse.runs import Run, draw_masks
 
-    device, loss_fn, labels = choose_device(args.device), create_loss(args.loss), LABEL_SETS[args.labels]
+    device, loss_fn, labels = choose_device(args.device), create_loss(args.loss), label_set(args.labels)
+    if device.type == "cpu":
+        keep_freed_memory()
     one_thread()  # before any worker is forked: OpenCV's thread pool does not survive a fork
     torch.manual_seed(args.seed)
     check_folder(args)
     model, design, preprocess = build_model(args, labels)
+    args.arch, args.encoder, args.widths = design.architecture, design.encoder, design.widths  # for the record
     data = read_data(args, labels)
     draws, batches = load_batches(args, labels, preprocess, data, device)
     faces = ValidationFaces(data.validation, labels, preprocess)
     validation = DataLoader(faces, args.batch_size, **workers(args, device))
     say(
-        f"{data.counts()}; {args.arch} on {args.encoder}, "
+        f"{data.counts()}; {design.architecture} on {design.encoder}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}"
     )
 
@@ -121,18 +124,29 @@ def build_model(args: argparse.Namespace, labels: LabelSet) -> tuple[Segmenter, 
     from faceparse import checkpoint
     from faceparse.transforms import Preprocess
 
-    widths = tuple(args.widths) if args.widths else None
-    design = checkpoint.Design(args.arch, args.encoder, args.output_stride, widths)
-    model = design.build(len(labels), args.encoder_weights)
     if args.init:
         start = checkpoint.load(args.init)
-        if (start.design, start.labels.classes) != (design, labels.classes):
-            raise ValueError(
-                f"{args.init} holds {start.design} for {start.labels.name!r}; "
-                f"give the flags that fit it (asked: {design}, {labels.name!r})"
-            )
-        model.load_state_dict(start.model.state_dict())
-        return model, design, Preprocess(args.size, start.preprocess.mean, start.preprocess.std)
+        asked = {
+            "architecture": args.arch,
+            "encoder": args.encoder,
+            "output_stride": args.output_stride,
+            "widths": tuple(args.widths) if args.widths else None,
+        }
+        for name, value in asked.items():
+            if value not in (None, getattr(start.design, name)):
+                raise ValueError(
+                    f"{args.init} has {name} {getattr(start.design, name)}, not {value}; leave the flag out"
+                )
+        model, fresh = checkpoint.model_for(start, labels)
+        say(
+            f"{args.init}: loaded whole"
+            if not fresh
+            else f"{args.init}: loaded, but for the head of {', '.join(fresh)}"
+        )
+        return model, start.design, Preprocess(args.size, start.preprocess.mean, start.preprocess.std)
+    widths = tuple(args.widths) if args.widths else None
+    design = checkpoint.Design(args.arch or DEFAULT_ARCH, args.encoder or DEFAULT_ENCODER, args.output_stride, widths)
+    model = design.build(len(labels), args.encoder_weights, args.partial_encoder_weights)
     return model, design, Preprocess(args.size, model.encoder.mean, model.encoder.std)
 
 
@@ -164,7 +178,8 @@ def load_batches(
     hands_a_batch = round(share * args.batch_size) if has_hands else 0
     if hands_a_batch == 0 and share > 0 and has_hands:
         hands_a_batch = 1  # every batch holds its share, however small
-    wild = Wild(args.shape_ratio, args.background_ratio if data.backgrounds else 0.0)
+    backgrounds = args.background_ratio if data.backgrounds else 0.0
+    wild = Wild(args.shape_ratio, args.rectangle_ratio, backgrounds)
     faces = TrainingFaces(data, labels, Augment(args.size, scale=tuple(args.scale)), preprocess, wild)
     draws = BatchesWithHands(len(data.training), len(data.with_hands), args.batch_size, hands_a_batch, args.seed)
     return draws, DataLoader(faces, batch_sampler=draws, **workers(args, device))
@@ -209,7 +224,7 @@ def restore(args: argparse.Namespace, data: TrainingData, parts: dict[str, Any],
 def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     """What must stay the same when a training goes on, in plain types."""
     names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
-    names += ["hand_ratio", "shape_ratio", "background_ratio"]
+    names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "background_ratio"]
     return {name: getattr(args, name) for name in names} | data.counts()
 
 

@@ -12,6 +12,8 @@ from faceparse.commands import ShowDefaults, whole_from
 from faceparse.labels import LABEL_SETS
 from faceparse.models import ARCHITECTURES
 
+DEFAULT_ARCH, DEFAULT_ENCODER = "fpn", "mobilenetv2_100"
+
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The settings, every one with its default."""
@@ -31,9 +33,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     data.add_argument(
         "--labels",
-        choices=LABEL_SETS,
+        metavar="SET",
         default="face",
-        help="classes to learn; face and hair are also read from 19-class masks",
+        help=f"classes to learn: {', '.join(LABEL_SETS)}, or a .json file with classes of your own; face and hair are "
+        "also read from 19-class masks",
     )
     data.add_argument(
         "--fahand_dir",
@@ -75,6 +78,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="share of the pictures over which a random shape is laid, 0 to 1: what covers a face is not face",
     )
     data.add_argument(
+        "--rectangle_ratio",
+        metavar="SHARE",
+        type=share,
+        default=0.0,
+        help="share of the pictures in which a rectangle covers a part of the face, 0 to 1",
+    )
+    data.add_argument(
         "--split",
         metavar="CSV",
         type=Path,
@@ -89,18 +99,25 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="share of the pictures that is kept for validation where --split names none",
     )
     model = parser.add_argument_group("model")
-    model.add_argument("--arch", choices=sorted(ARCHITECTURES), default="fpn", help="architecture")
+    model.add_argument(
+        "--arch", choices=sorted(ARCHITECTURES), help=f"architecture (default: {DEFAULT_ARCH}, or that of --init)"
+    )
     model.add_argument(
         "--encoder",
         metavar="NAME",
-        default="mobilenetv2_100",
-        help="resnet18, resnet34, resnet50, or a timm model's name",
+        help="resnet18, resnet34, resnet50, mobilenet_v2, or a timm model's name "
+        f"(default: {DEFAULT_ENCODER}, or that of --init)",
     )
     model.add_argument(
         "--encoder_weights",
         metavar="WHAT",
         default="none",
-        help="none, imagenet (is downloaded), or a .safetensors/.pth file",
+        help="none, imagenet (is downloaded), or a .safetensors/.pth file of that encoder, with or without classifier",
+    )
+    model.add_argument(
+        "--partial_encoder_weights",
+        action="store_true",
+        help="take what fits of a file that fits in part (default: refuse it)",
     )
     model.add_argument(
         "--output_stride",
@@ -119,7 +136,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--init",
         metavar="FILE",
         type=Path,
-        help="weights file of the same design to go on from, with a schedule of its own (default: none)",
+        help="weights file to go on from, with a schedule of its own; classes new to it get a new head (default: none)",
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--epochs", metavar="N", type=whole_from(1), default=30, help="passes through the faces")
@@ -191,6 +208,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("give either --fahand_dir and --mahand_dir, or --hands_dir")
     if args.hand_ratio is not None and not (args.fahand_dir or args.hands_dir):
         parser.error("--hand_ratio needs hands: give --fahand_dir and --mahand_dir, or --hands_dir")
+    if args.init and (args.encoder_weights != "none" or args.partial_encoder_weights):
+        parser.error("--init brings the encoder's weights along: leave --encoder_weights out")
     if not 0 < args.scale[0] <= args.scale[1]:
         parser.error("--scale takes the smaller zoom first, and both above 0")
     return args

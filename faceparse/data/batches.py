@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from faceparse.data.folder import Change, Pair, TrainingData
-from faceparse.labels import IGNORE, LabelSet, face_of
-from faceparse.occlusion import cover_with_shape, shrink_onto
+from faceparse.labels import CELEBAMASK, IGNORE, LabelSet, face_of
+from faceparse.occlusion import cover_with_rectangle, cover_with_shape, shrink_onto
 from faceparse.transforms import Augment, Preprocess, letterbox
 from hand_generator.paste import paste_natural
 
@@ -33,6 +33,7 @@ class Wild:
     """How often a training picture becomes one from outside an aligned crop; probabilities per picture."""
 
     shapes: float = 0.0
+    rectangles: float = 0.0
     backgrounds: float = 0.0
 
 
@@ -57,15 +58,22 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         pair = (self.data.with_hands if ready_made else self.data.training)[draw.index]
         changes: list[Change] = [self._add_hand] if draw.hand and not ready_made else []
         changes += [self._add_shape] if rng.random() < self.wild.shapes else []
+        changes += [self._add_rectangle] if rng.random() < self.wild.rectangles else []
         changes += [self._add_background] if rng.random() < self.wild.backgrounds else []
         image, ids = self.augment(*pair.read_changed(self.labels, changes, rng), self.labels, rng)
         return self.preprocess.normalise(image), torch.from_numpy(ids).long()
+
+    def _face(self, mask: np.ndarray, ids: bool) -> np.ndarray:
+        """Where the face is, bool (H, W); with classes of one's own, wherever there is one."""
+        if ids and CELEBAMASK not in (self.labels, self.labels.source):
+            return (mask > 0) & (mask != IGNORE)
+        return face_of(mask, ids)
 
     def _add_hand(
         self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Unchanged where there is no face."""
-        face = face_of(mask, ids)
+        face = self._face(mask, ids)
         if not face.any():
             return image, mask
         pasted = paste_natural(image, mask, self.data.hands[int(rng.integers(len(self.data.hands)))], rng, face=face)
@@ -74,7 +82,12 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
     def _add_shape(
         self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        return cover_with_shape(image, mask, face_of(mask, ids), rng)
+        return cover_with_shape(image, mask, self._face(mask, ids), rng)
+
+    def _add_rectangle(
+        self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return cover_with_rectangle(image, mask, self._face(mask, ids), rng)
 
     def _add_background(
         self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
@@ -83,7 +96,7 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         background = self.data.backgrounds[int(rng.integers(len(self.data.backgrounds)))]
         cut_out = ids and rng.random() < 0.5
         shown = mask > 0 if cut_out else np.ones(mask.shape, bool)
-        return shrink_onto(background, image, mask, face_of(mask, ids), shown, rng)
+        return shrink_onto(background, image, mask, self._face(mask, ids), shown, rng)
 
 
 class ValidationFaces(Dataset[tuple[Tensor, Tensor]]):

@@ -1,29 +1,68 @@
-"""Encoders: our ResNets and any timm model that gives features, behind one interface."""
+"""Encoders: our ResNets, torchvision's MobileNetV2 and any timm model that gives features, behind one interface."""
 
 from __future__ import annotations
 
 import difflib
-import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torchvision
 from torch import Tensor, nn
 
+from faceparse.models.blocks import BatchNorm
 from faceparse.models.resnet import RESNETS, ResNet
 from faceparse.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from faceparse.models.weights import fill_encoder, read_state
+
+
+class MobileNetV2(Encoder):
+    """torchvision's MobileNetV2 (Sandler et al. 2018, https://arxiv.org/abs/1801.04381) with its last 1x1 convolution.
+
+    Parameter names are torchvision's, the features and the dilation are segmentation_models_pytorch's `mobilenet_v2`.
+    """
+
+    name = "mobilenet_v2"
+    imagenet = "MobileNet_V2_Weights.IMAGENET1K_V1"
+    ends = (1, 3, 6, 13, 18)  # the last layer of each stage
+
+    def __init__(self, output_stride: int = 32, depth: int = 5, dilate_first_block: bool = False):
+        super().__init__()
+        self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
+        layers = torchvision.models.mobilenet_v2(weights=None, norm_layer=BatchNorm).features
+        self.channels = (16, 24, 32, 96, 1280)[:depth]
+        self.strides = tuple(min(2**stage, output_stride) for stage in range(1, depth + 1))
+        for stage in range(4, depth + 1):
+            dilation = 2**stage // self.strides[stage - 1]
+            first, last = self.ends[stage - 2] + 1, self.ends[stage - 1]
+            if dilation > 1:
+                _dilate(layers[first], dilation if dilate_first_block else dilation // 2)
+                for i in range(first + 1, last + 1):
+                    _dilate(layers[i], dilation)
+        self.features = layers[: self.ends[depth - 1] + 1]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        x, features = image, []
+        for i, layer in enumerate(self.features):
+            x = layer(x)
+            if i in self.ends:
+                features.append(x)
+        return features
+
+
+def _dilate(block: nn.Module, dilation: int) -> None:
+    for conv in block.modules():
+        if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+            conv.stride = (1, 1)
+            conv.padding = conv.dilation = (dilation, dilation)
 
 
 class TimmEncoder(Encoder):
-    """A timm `features_only` model."""
+    """A timm `features_only` model, without the features at strides above 2**depth."""
 
-    def __init__(self, name: str, output_stride: int = 32, pretrained: bool = False):
+    def __init__(self, name: str, output_stride: int = 32, depth: int = 5, pretrained: bool = False):
         super().__init__()
-        network = _timm_features(name, output_stride, pretrained)
+        network = _timm_features(name, output_stride, depth, pretrained)
         self.network: nn.Module = network
         self.channels = tuple(network.feature_info.channels())
         self.strides = tuple(network.feature_info.reduction())
@@ -40,65 +79,60 @@ class TimmEncoder(Encoder):
         ]
 
 
-def _timm_features(name: str, output_stride: int, pretrained: bool) -> Any:
-    options: dict[str, Any] = {} if output_stride == 32 else {"output_stride": output_stride}
+def _timm_features(name: str, output_stride: int, depth: int, pretrained: bool) -> Any:
+    options: dict[str, Any] = {}
+    if output_stride < 2**depth:
+        options["output_stride"] = output_stride
+    if depth < 5:
+        info = _timm_features(name, 32, 5, pretrained=False).feature_info
+        options["out_indices"] = tuple(
+            i for i, stride in zip(info.out_indices, info.reduction(), strict=True) if stride <= 2**depth
+        )
     try:
         try:  # families with windows of attention refuse sizes that they were not made for, unless told
             return timm.create_model(name, pretrained=pretrained, features_only=True, strict_img_size=False, **options)
         except TypeError:
             return timm.create_model(name, pretrained=pretrained, features_only=True, **options)
-    except (TypeError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"encoder {name!r} can't give features at output stride {output_stride} ({reason})") from error
+    except (TypeError, RuntimeError, AttributeError, AssertionError) as error:
+        reason = (str(error) or "its family has none").splitlines()[0]
+        mend = "choose another encoder" if output_stride == 32 else "give output stride 32 or another encoder"
+        failure = f"encoder {name!r} can't give features at output stride {output_stride}"
+        raise ValueError(f"{failure} ({reason}); {mend}") from error
 
 
-def create_encoder(name: str, weights: str = "none", output_stride: int = 32) -> Encoder:
-    """The encoder of that name; arguments as in `create_model`. Raises ValueError for what does not fit."""
+def create_encoder(
+    name: str,
+    weights: str = "none",
+    output_stride: int = 32,
+    depth: int = 5,
+    dilate_first_block: bool = False,
+    partial_weights: bool = False,
+) -> Encoder:
+    """The encoder of that name, its first `depth` stages; arguments as in `create_model` and `Convention`.
+
+    Raises ValueError for what does not fit.
+    """
     if output_stride not in (8, 16, 32):
         raise ValueError(f"output stride {output_stride} is not possible; choose 8, 16 or 32")
     encoder: Encoder
+    published = None
     if name in RESNETS:
-        encoder = ResNet(name, output_stride)
-        if weights == "imagenet":
-            import torchvision
-
-            encoder.load_state_dict(
-                _without_classifier(torchvision.models.get_weight(RESNETS[name].imagenet).get_state_dict())
-            )
+        encoder, published = ResNet(name, output_stride, depth, dilate_first_block), RESNETS[name].imagenet
+    elif name == MobileNetV2.name:
+        encoder, published = MobileNetV2(output_stride, depth, dilate_first_block), MobileNetV2.imagenet
     elif timm.is_model(name):
-        encoder = TimmEncoder(name, output_stride, pretrained=weights == "imagenet")
+        encoder = TimmEncoder(name, output_stride, depth, pretrained=weights == "imagenet")
     else:
         near = difflib.get_close_matches(name, [*RESNETS, *timm.list_models()], n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "`timm.list_models()` names what there is"
         raise ValueError(f"unknown encoder {name!r}; {hint}")
-    if weights not in ("none", "imagenet"):
-        _load_file(encoder, Path(weights))
+    if weights == "imagenet" and published:
+        fill_encoder(name, encoder, torchvision.models.get_weight(published).get_state_dict(), published)
+    elif weights not in ("none", "imagenet"):
+        if not Path(weights).is_file():
+            raise ValueError(
+                f"{weights}: no such file of encoder weights; give none, imagenet or a .safetensors/.pth file"
+            )
+        network = encoder.network if isinstance(encoder, TimmEncoder) else encoder
+        fill_encoder(name, network, read_state(Path(weights)), weights, partial_weights)
     return encoder
-
-
-def _load_file(encoder: Encoder, path: Path) -> None:
-    """Fill the encoder from a local state dict, every tensor of it; a classifier in the file is passed over."""
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file of encoder weights; give none, imagenet or a .safetensors/.pth file")
-    target = encoder.network if isinstance(encoder, TimmEncoder) else encoder
-    assert isinstance(target, nn.Module)
-    state = _without_classifier(_read_state(path))
-    wanted = target.state_dict()
-    unfit = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
-    unfit += [key for key in state if key not in wanted]
-    if unfit:
-        raise ValueError(f"{path}: {len(unfit)} tensors do not fit this encoder, the first is {unfit[0]}")
-    target.load_state_dict(state)
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError) as error:
-        raise ValueError(f"{os.fspath(path)}: not a file of weights ({error})") from error
-
-
-def _without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value for key, value in state.items() if not key.startswith(("fc.", "classifier.", "head.fc."))}

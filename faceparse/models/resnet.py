@@ -1,7 +1,8 @@
 """ResNet-18/34/50 as feature extractors (He et al. 2016, https://arxiv.org/abs/1512.03385).
 
 Parameter names are torchvision's, so its weights load as they are. Like there, the stride of a bottleneck sits in its
-3x3 convolution ("v1.5"), and strides beyond `output_stride` become dilation.
+3x3 convolution ("v1.5"), and strides beyond `output_stride` become dilation: torchvision's first block of such a stage
+keeps the dilation of the stage before, segmentation_models_pytorch's has the stage's own (`dilate_first_block`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from faceparse.models.blocks import BatchNorm
 from faceparse.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Encoder
 
 
@@ -26,9 +28,9 @@ class BasicBlock(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int, dilation: int, shortcut: nn.Module | None):
         super().__init__()
         self.conv1 = conv3x3(in_channels, width, stride, dilation)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.conv2 = conv3x3(width, width, 1, dilation)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut
 
@@ -46,11 +48,11 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int, dilation: int, shortcut: nn.Module | None):
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm(width)
         self.conv2 = conv3x3(width, width, stride, dilation)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm(width)
         self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(width * self.expansion)
+        self.bn3 = BatchNorm(width * self.expansion)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut
 
@@ -78,27 +80,28 @@ RESNETS: dict[str, Variant] = {
 
 
 class ResNet(Encoder):
-    """Features after the first convolution (1/2) and after each stage (1/4 ... 1/32 or `output_stride`)."""
+    """Features after the first convolution (1/2) and each stage (1/4 ... 1/32 or `output_stride`), `depth` in all."""
 
-    def __init__(self, name: str, output_stride: int = 32):
+    def __init__(self, name: str, output_stride: int = 32, depth: int = 5, dilate_first_block: bool = False):
         super().__init__()
         variant = RESNETS[name]
         self.block = variant.block
         self.mean, self.std = IMAGENET_MEAN, IMAGENET_STD
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 
         channels, strides, dilation = [64], [2], 1
         stage_in, stride_so_far = 64, 4
-        for i, (width, depth) in enumerate(zip((64, 128, 256, 512), variant.depths, strict=True)):
+        for i, (width, blocks) in enumerate(zip((64, 128, 256, 512)[: depth - 1], variant.depths, strict=False)):
             stride = 1 if i == 0 else 2
             dilation_before = dilation
             if stride_so_far * stride > output_stride:
                 stride, dilation = 1, dilation * stride
             stride_so_far *= stride
-            self.add_module(f"layer{i + 1}", self._stage(stage_in, width, depth, stride, dilation_before, dilation))
+            first_dilation = dilation if dilate_first_block else dilation_before
+            self.add_module(f"layer{i + 1}", self._stage(stage_in, width, blocks, stride, first_dilation, dilation))
             stage_in = width * self.block.expansion
             channels.append(stage_in)
             strides.append(stride_so_far)
@@ -112,7 +115,7 @@ class ResNet(Encoder):
         shortcut = None
         if stride != 1 or in_channels != out_channels:
             shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), BatchNorm(out_channels)
             )
         blocks = [self.block(in_channels, width, stride, first_dilation, shortcut)]
         blocks += [self.block(out_channels, width, 1, dilation, None) for _ in range(depth - 1)]
@@ -127,7 +130,7 @@ class ResNet(Encoder):
         x = self.relu(self.bn1(self.conv1(image)))
         features = [x]
         x = self.maxpool(x)
-        for i in range(1, 5):
+        for i in range(1, len(self.channels)):
             x = self.get_submodule(f"layer{i}")(x)
             features.append(x)
         return features

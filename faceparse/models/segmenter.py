@@ -28,15 +28,16 @@ class Encoder(nn.Module):
 class Segmenter(nn.Module):
     """Encoder, decoder and a convolution to the classes, answered at the size of the question."""
 
-    def __init__(self, encoder: Encoder, decoder: nn.Module, classes: int):
+    def __init__(self, encoder: Encoder, decoder: nn.Module, classes: int, align_corners: bool = False):
         super().__init__()
         kernel = cast(int, decoder.head_kernel)
         self.encoder = encoder
         self.decoder = decoder
         self.head = nn.Conv2d(cast(int, decoder.out_channels), classes, kernel, padding=kernel // 2)
         self.classes = classes
+        self.align_corners = align_corners
 
     def forward(self, image: Tensor) -> Tensor:  # (B, 3, H, W)
         features = self.encoder(image)  # [(B, C_i, H/s_i, W/s_i)], finest first
         logits = self.head(self.decoder(features))  # (B, K, h, w)
-        return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=False)
+        return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=self.align_corners)

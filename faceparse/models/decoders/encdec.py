@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from faceparse.models.blocks import resize_to
+
 
 class EncDecDecoder(nn.Module):
     """Up x2 bilinear, the next finer stage beside it, 3x3 convolution, ReLU; four times, then up x2 once more.
@@ -21,17 +23,17 @@ class EncDecDecoder(nn.Module):
 
     def __init__(self, channels: Sequence[int], widths: Sequence[int] = (1028, 514, 256, 64)):
         super().__init__()
-        self.out_channels = widths[-1]
         coarser = [channels[-1], *widths[:-1]]
-        finer = channels[-2::-1]
+        finer = channels[-2:-6:-1]
         self.convs = nn.ModuleList(
             nn.Conv2d(below + beside, width, 3, padding=1)
             for below, beside, width in zip(coarser, finer, widths, strict=True)
         )
+        self.out_channels = widths[-1]
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         x = features[-1]
-        for conv, finer in zip(self.convs, features[-2::-1], strict=True):
-            x = F.interpolate(x, size=finer.shape[-2:], mode="bilinear", align_corners=False)
+        for conv, finer in zip(self.convs, features[-2:-6:-1], strict=True):
+            x = resize_to(x, finer, align_corners=False)
             x = F.relu(conv(torch.cat([x, finer], dim=1)))
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

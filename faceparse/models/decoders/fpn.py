@@ -35,7 +35,8 @@ class FPNDecoder(nn.Module):
     """Top-down pyramid over the features at 1/4 ... 1/32; its levels are smoothed, brought to 1/4 and added up.
 
     `widths`: channels of the pyramid, channels of the result. The defaults, group norm, dropout and corner-aligned
-    upsampling between levels are segmentation_models_pytorch's, so that states can be exchanged with it.
+    upsampling between levels are segmentation_models_pytorch's, so that states can be exchanged with it; but that needs
+    sizes divisible by 32: here a level is brought to the size of the next finer one.
     """
 
     stages = 4
@@ -56,3 +57,16 @@ class FPNDecoder(nn.Module):
         sizes = [(p.shape[-2], p.shape[-1]) for p in pyramid]
         levels = [smooth(p, sizes[:i][::-1]) for i, (smooth, p) in enumerate(zip(self.smooth, pyramid, strict=True))]
         return self.dropout(levels[0] + levels[1] + levels[2] + levels[3])  # (B, out_channels, H/4, W/4)
+
+
+SMP_NAMES = {
+    r"p2\.skip_conv\.": "laterals.0.",
+    r"p3\.skip_conv\.": "laterals.1.",
+    r"p4\.skip_conv\.": "laterals.2.",
+    r"p5\.": "laterals.3.",
+    r"seg_blocks\.3\.block\.(\d)\.block\.": r"smooth.0.blocks.\1.",
+    r"seg_blocks\.2\.block\.(\d)\.block\.": r"smooth.1.blocks.\1.",
+    r"seg_blocks\.1\.block\.(\d)\.block\.": r"smooth.2.blocks.\1.",
+    r"seg_blocks\.0\.block\.(\d)\.block\.": r"smooth.3.blocks.\1.",
+}
+"""Beginnings of segmentation_models_pytorch's parameter names (patterns) -> ours."""
