@@ -180,3 +180,15 @@ def test_real_encoder_weights_load_whole(
     assert encoder.mean[0] == mean
     assert capsys.readouterr().err == f"encoder weights {path}: {tensors} of {tensors} tensors loaded\n"
     assert all(feature.isfinite().all() for feature in features(encoder))
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "test_resnet.r160_in1k"])
+def test_a_download_that_fails_is_one_sentence_with_another_way(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", offline)
+    with pytest.raises(ValueError, match=f"the imagenet weights of {encoder} can't be downloaded .*give a local file"):
+        create_encoder(encoder, "imagenet")

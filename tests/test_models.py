@@ -136,6 +136,16 @@ def test_timm_families_stand_behind_the_same_interface(encoder: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("encoder", FAMILIES)
+@pytest.mark.parametrize("size", [(97, 65), (32, 32)])
+def test_timm_families_train_on_one_picture_of_any_size(encoder: str, size: tuple[int, int]) -> None:
+    model = create_model("fpn", encoder, 2, widths=(32, 64)).train()
+    logits = model(torch.randn(1, 3, *size))
+    assert logits.shape == (1, 2, *size) and logits.isfinite().all()
+    logits.sum().backward()
+    assert all(module.training for module in model.modules())
+
+
 def test_every_decoder_file_names_its_paper_on_the_first_line() -> None:
     for entry in ARCHITECTURES.values():
         module = importlib.import_module(f"faceparse.models.decoders.{entry.module}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -71,7 +72,16 @@ class TimmEncoder(Encoder):
         self.std = published.std if published else IMAGENET_STD
 
     def forward(self, image: Tensor) -> list[Tensor]:
+        height, width = image.shape[-2:]
+        patch = self.strides[0]
+        if patch > 2:  # cuts the picture into patches; Swin only takes whole ones
+            image = F.pad(image, (0, -width % patch, 0, -height % patch))
+        alone = self.training and len(image) == 1 and max(height, width) <= self.strides[-1]
+        if alone:  # one value a channel has no statistics: as in `BatchNorm`
+            self.network.eval()
         features = self.network(image)
+        if alone:
+            self.network.train()
         # Some families (Swin) keep their channels last.
         return [
             x if x.shape[1] == channels else x.permute(0, 3, 1, 2)
@@ -116,19 +126,26 @@ def create_encoder(
         raise ValueError(f"output stride {output_stride} is not possible; choose 8, 16 or 32")
     encoder: Encoder
     published = None
-    if name in RESNETS:
-        encoder, published = ResNet(name, output_stride, depth, dilate_first_block), RESNETS[name].imagenet
-    elif name == MobileNetV2.name:
-        encoder, published = MobileNetV2(output_stride, depth, dilate_first_block), MobileNetV2.imagenet
-    elif timm.is_model(name):
-        encoder = TimmEncoder(name, output_stride, depth, pretrained=weights == "imagenet")
-    else:
-        near = difflib.get_close_matches(name, [*RESNETS, *timm.list_models()], n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else "`timm.list_models()` names what there is"
-        raise ValueError(f"unknown encoder {name!r}; {hint}")
-    if weights == "imagenet" and published:
-        fill_encoder(name, encoder, torchvision.models.get_weight(published).get_state_dict(), published)
-    elif weights not in ("none", "imagenet"):
+    try:
+        if name in RESNETS:
+            encoder, published = ResNet(name, output_stride, depth, dilate_first_block), RESNETS[name].imagenet
+        elif name == MobileNetV2.name:
+            encoder, published = MobileNetV2(output_stride, depth, dilate_first_block), MobileNetV2.imagenet
+        elif timm.is_model(name):
+            encoder = TimmEncoder(name, output_stride, depth, pretrained=weights == "imagenet")
+        else:
+            names = sorted({*RESNETS, MobileNetV2.name, *timm.list_models()})
+            near = difflib.get_close_matches(name, names, n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else "`timm.list_models()` names what there is"
+            raise ValueError(f"unknown encoder {name!r}; {hint}")
+        if weights == "imagenet" and published:
+            fill_encoder(name, encoder, torchvision.models.get_weight(published).get_state_dict(), published)
+    except OSError as error:
+        raise ValueError(
+            f"the imagenet weights of {name} can't be downloaded ({str(error).splitlines()[0]}); "
+            "give a local file of them instead"
+        ) from error
+    if weights not in ("none", "imagenet"):
         if not Path(weights).is_file():
             raise ValueError(
                 f"{weights}: no such file of encoder weights; give none, imagenet or a .safetensors/.pth file"
