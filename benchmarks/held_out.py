@@ -5,7 +5,10 @@
 
 Takes the False rows of both splits (HANDS/split.csv for the hands) and runs `hand_generator` on them. Writes to --out:
 faces/ and masks/ (as given), fahand/ and mahand/ (with hands), and hand/, 0/255 masks of what the hands hide of the
-person. Then `test.py --images_path OUT/faces --masks_path OUT/masks --save_path ...` scores, likewise for fahand, and
+person. With --backgrounds_dir also scene/ and mascene/: each face once more, cut out and made small on a photo without
+people, most with a plain body, and a tenth of the photos without a face.
+
+Then `test.py --images_path OUT/faces --masks_path OUT/masks --save_path ...` scores, likewise for fahand and scene, and
 `--called_face PREDICTED` prints the share of the hands' pixels that the masks in PREDICTED call face.
 """
 
@@ -23,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faceparse import images
 from faceparse.data.splits import read_split
+from faceparse.labels import FOREGROUND, face_of
+from faceparse.occlusion import shrink_onto
 from hand_generator.__main__ import main as generate
 
 
@@ -33,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     flag("--masks_dir", type=Path, help="their 19-class masks")
     flag("--faces_split", type=Path, help="CSV of rows name,True|False")
     flag("--hands_dir", type=Path, help="folder with images/, masks/ and split.csv")
+    flag("--backgrounds_dir", type=Path, help="photos without people, for whole scenes (default: none are made)")
     flag("--out", type=Path, required=True, help="folder to lay them out in")
     flag("--repeats", type=int, default=5, help="faces for each hand (default: %(default)s)")
     flag("--seed", type=int, default=1, help="seed of the hands' places (default: %(default)s)")
@@ -50,6 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     chance = ["--rotations", "0", "--repeats", str(args.repeats), "--seed", str(args.seed)]
     status = generate([*folders, "--mahand_dir", str(args.out / "mahand"), *chance])
     write_hand_masks(args.out)
+    if args.backgrounds_dir:
+        write_scenes(args.out, args.backgrounds_dir, args.seed)
     return status
 
 
@@ -69,6 +77,19 @@ def write_hand_masks(out: Path) -> None:
             before = images.read_mask(out / "masks" / f"{Path(row['face']).stem}.png")
             after = images.read_mask(out / "mahand" / f"{row['number']}.png")
             images.write_mask(out / "hand" / f"{row['number']}.png", np.where(before != after, 255, 0).astype(np.uint8))
+
+
+def write_scenes(out: Path, backgrounds_dir: Path, seed: int) -> None:
+    """Faces made small on backgrounds, at the size of the faces, and where their face is then, 0/255."""
+    backgrounds = images.list_images(backgrounds_dir)
+    for number, path in enumerate(images.list_images(out / "faces")):
+        rng = np.random.default_rng([seed, number])
+        image, mask = images.read_pair(path, out / "masks" / f"{path.stem}.png")
+        background = images.read_rgb(backgrounds[int(rng.integers(len(backgrounds)))])
+        face = face_of(mask, ids=True)
+        scene, left = shrink_onto(background, image, np.uint8(FOREGROUND) * face, face, mask > 0, rng)
+        images.write_rgb(out / "scene" / f"{path.stem}.jpg", scene)
+        images.write_mask(out / "mascene" / f"{path.stem}.png", left)
 
 
 def share_called_face(hands: Path, predicted: Path) -> float:
