@@ -182,6 +182,29 @@ def test_a_head_of_other_classes_is_told_which_labels_fit(tmp_path: Path, capsys
     )
 
 
+def test_a_head_without_classes_is_listed_as_any_other_shape(
+    fpn: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(fpn | {"segmentation_head.0.weight": torch.tensor(1.0)}, flags("fpn", "resnet18"), tmp_path, capsys)
+    assert told.endswith("  1 of another shape: segmentation_head.0.weight (), not (2, 128, 1, 1)\n")
+
+
+@pytest.mark.parametrize(
+    ("flag", "numbers", "told"),
+    [
+        ("--mean", ["123.7", "116.3", "103.5"], "expected a number from 0 to 1 (divide what counts to 255)"),
+        ("--mean", ["nan", "0", "0"], "expected a number from 0 to 1"),
+        ("--std", ["0", "0.2", "0.2"], "--std divides, so it has to be above 0"),
+    ],
+)
+def test_a_mean_and_a_std_that_fit_no_picture_are_refused(
+    flag: str, numbers: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run("smp", Path("theirs.pth"), [*flags("fpn", "resnet18"), flag, *numbers], Path("ours.safetensors"))
+    assert told in capsys.readouterr().err
+
+
 def test_what_is_named_is_dropped_and_settings_are_kept(
     fpn: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

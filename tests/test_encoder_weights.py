@@ -143,11 +143,12 @@ def test_a_file_of_something_else_is_one_sentence(content: bytes, suffix: str, t
 
 
 def test_states_that_are_none_are_told_apart(tmp_path: Path) -> None:
-    torch.save({"epoch": 3}, tmp_path / "no_state.pt")
-    with pytest.raises(
-        ValueError, match="expected a state dict of tensors, or a checkpoint with one as its state_dict"
-    ):
-        read_state(tmp_path / "no_state.pt")
+    for state in ({"epoch": 3}, {5: torch.zeros(1)}):
+        torch.save(state, tmp_path / "no_state.pt")
+        with pytest.raises(
+            ValueError, match="expected a state dict of tensors, or a checkpoint with one as its state_dict"
+        ):
+            read_state(tmp_path / "no_state.pt")
     torch.save({"fc.weight": torch.zeros(1), "model.fc.weight": torch.ones(1)}, tmp_path / "two.pt")
     with pytest.raises(ValueError, match="two.pt holds two networks"):
         read_state(tmp_path / "two.pt")

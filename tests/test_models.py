@@ -102,6 +102,8 @@ def test_an_encoder_without_a_feature_at_a_half_serves_or_is_refused_in_one_sent
 def test_an_encoder_that_gives_no_features_is_one_sentence() -> None:
     with pytest.raises(ValueError, match="'mobilenetv2_100.nope' can't give features"):
         create_model("fpn", "mobilenetv2_100.nope", 2)
+    with pytest.raises(ValueError, match="'vit_tiny_patch16_224' has no feature up to stride 8; choose another"):
+        create_model("pspnet", "vit_tiny_patch16_224", 2)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -146,6 +148,28 @@ def test_timm_families_train_on_one_picture_of_any_size(encoder: str, size: tupl
     assert all(module.training for module in model.modules())
 
 
+@pytest.mark.parametrize(
+    ("arch", "encoder", "size"),
+    [
+        ("pspnet", "mobilenetv2_100", (32, 32)),  # runs its last blocks too
+        ("fpn", "skresnet18", (64, 64)),  # normalises means
+        ("fpn", "densenet121", (33, 47)),  # rounds sizes down
+    ],
+)
+def test_a_batch_of_one_trains_where_a_timm_encoder_has_one_value_a_channel(
+    arch: str, encoder: str, size: tuple[int, int]
+) -> None:
+    model = create_model(arch, encoder, 2).train()
+    model(torch.randn(1, 3, *size)).sum().backward()
+    assert all(module.training for module in model.modules())
+
+
+def test_an_encoder_that_can_not_take_a_size_says_so_in_one_sentence() -> None:
+    model = create_model("fpn", "hrnet_w18_small", 2, widths=(32, 32)).eval()
+    with pytest.raises(ValueError, match=r"can't take 65x129 pixels .*; give pictures whose sides 32 divides"):
+        model(torch.randn(1, 3, 129, 65))
+
+
 def test_every_decoder_file_names_its_paper_on_the_first_line() -> None:
     for entry in ARCHITECTURES.values():
         module = importlib.import_module(f"faceparse.models.decoders.{entry.module}")
@@ -161,6 +185,8 @@ def test_unknown_names_say_what_was_probably_meant() -> None:
         create_model("fpn", "resnet18", 2, convention="keras")
     with pytest.raises(ValueError, match="fpn can't be built with widths"):
         create_model("fpn", "resnet18", 2, widths=(64, 32, 16))
+    with pytest.raises(ValueError, match=r"fpn can't be built with widths \[-4, 32\]: each has to be at least 1"):
+        create_model("fpn", "resnet18", 2, widths=(-4, 32))
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -56,8 +56,9 @@ def assert_same(reference: nn.Module, ours: nn.Module, image: Tensor) -> None:
     theirs, mine = reference(theirs_in), ours(ours_in)
     if isinstance(theirs, dict):  # torchvision's
         theirs = theirs["out"]
-    assert theirs.std() > 1e-2  # logits of a model that is dead would equal anything's
-    assert (theirs - mine).abs().max() < 1e-4
+    spread = theirs.std((2, 3)).min()  # over the picture: a dead model tells classes apart by their biases alone
+    assert spread > 1e-3
+    assert (theirs - mine).abs().max() < 1e-4 * min(1, 10 * spread)
     theirs.sum().backward()
     mine.sum().backward()
     assert theirs_in.grad is not None and ours_in.grad is not None
@@ -83,11 +84,17 @@ def test_our_resnets_compute_what_torchvisions_compute(name: str) -> None:
     ours = create_encoder(name).eval()
     ours.load_state_dict({k: v for k, v in reference.state_dict().items() if not k.startswith("fc.")})
     image = torch.randn(1, 3, 97, 65)
-    with torch.inference_mode():
-        x = reference.maxpool(reference.relu(reference.bn1(reference.conv1(image))))
-        for i, feature in enumerate(ours(image)[1:], 1):
-            x = getattr(reference, f"layer{i}")(x)
-            assert (feature - x).abs().max() < 1e-4
+    theirs_in, ours_in = (image.clone().requires_grad_() for _ in "ab")
+    x = reference.maxpool(reference.relu(reference.bn1(reference.conv1(theirs_in))))
+    features = ours(ours_in)
+    for i, feature in enumerate(features[1:], 1):
+        x = getattr(reference, f"layer{i}")(x)
+        assert feature.std() > 1e-2
+        assert (feature - x).abs().max() < 1e-4
+    reference.fc(x.mean((2, 3))).sum().backward()
+    reference.fc(features[-1].mean((2, 3))).sum().backward()
+    assert theirs_in.grad is not None and ours_in.grad is not None
+    assert (theirs_in.grad - ours_in.grad).norm() < 1e-3 * theirs_in.grad.norm()
 
 
 @pytest.mark.parametrize("size", [(96, 96), (97, 65)])

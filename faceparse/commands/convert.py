@@ -56,9 +56,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     rgb = ("R", "G", "B")
     mean = "what was subtracted from the pictures in training, RGB in 0..1 (default: the encoder's)"
-    flag("--mean", metavar=rgb, type=float, nargs=3, help=mean)
-    std = "by what they were divided then (default: the encoder's)"
-    flag("--std", metavar=rgb, type=float, nargs=3, help=std)
+    flag("--mean", metavar=rgb, type=brightness, nargs=3, help=mean)
+    std = "by what they were divided then, above 0 (default: the encoder's)"
+    flag("--std", metavar=rgb, type=brightness, nargs=3, help=std)
     stride = "output stride of the encoder it was trained with (default: the architecture's)"
     flag("--output_stride", type=int, choices=(8, 16, 32), help=stride)
     flag("--widths", metavar="N", type=int, nargs="+", help="channels inside the decoder (default: the reference's)")
@@ -68,8 +68,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--data_note", metavar="TEXT", default="", help="text about the data, kept inside the weights file")
     flag("--licence", metavar="TEXT", default="", help="terms of the weights, kept inside the weights file")
     args = parser.parse_args(argv)
+    if args.std and 0 in args.std:
+        parser.error("--std divides, so it has to be above 0")
     args.command = shlex.join(["faceparse", "convert", *(sys.argv[1:] if argv is None else argv)])
     return args
+
+
+def brightness(text: str) -> float:
+    """A number from 0 to 1: some trainings count from 0 to 255, which would fit no picture here."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1 (divide what counts to 255), got {text!r}")
+    return value
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -166,10 +176,10 @@ def check_fit(
     ]
     kinds = {"missing, by our names": missing, "unknown": unknown, "of another shape": misshaped}
     faults = [f"{len(names)} {kind}: {listed(names, MOST_NAMES)}" for kind, names in kinds.items() if names]
-    classes = ours["head.weight"].shape[0] if "head.weight" in ours else len(labels)
-    if classes != len(labels):
-        fitting = ", ".join(name for name, choice in LABEL_SETS.items() if len(choice) == classes)
-        faults.append(f"the file has {classes} classes; --labels with as many: {fitting or 'none'}")
+    classes = ours["head.weight"].shape[:1] if "head.weight" in ours else ()
+    if classes and classes[0] != len(labels):
+        fitting = ", ".join(name for name, choice in LABEL_SETS.items() if len(choice) == classes[0])
+        faults.append(f"the file has {classes[0]} classes; --labels with as many: {fitting or 'none'}")
     if faults:
         what = f"{design.architecture} on {design.encoder} with the {len(labels)} classes of {labels.name}"
         raise ValueError("\n  ".join([f"{file} does not fit {what}, so nothing is written", *faults]))

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Architecture:
     """One decoder: where it is written, the paper, the encoder's output stride and how many of its stages it uses.
 
-    The encoder's stage i ends at stride 2**i, or less by dilation; later ones than `depth` are not built.
+    The encoder's stage i ends at stride 2**i, or less by dilation; later ones than `depth` are not used,
+    and not built where the encoder can be cut (timm's EfficientNets and MobileNets can't).
     """
 
     module: str
@@ -90,6 +91,8 @@ def create_model(
         raise ValueError(f"a model needs at least one class, got {classes}")
     if convention not in CONVENTIONS:
         raise ValueError(f"unknown convention {convention!r}; choose one of: {', '.join(CONVENTIONS)}")
+    if widths is not None and any(width < 1 for width in widths):
+        raise ValueError(f"{arch} can't be built with widths {list(widths)}: each has to be at least 1")
     entry, how = ARCHITECTURES[arch], CONVENTIONS[convention]
     if output_stride is not None and output_stride > 2**entry.depth:
         finest = f"{arch} uses its encoder up to stride {2**entry.depth}"

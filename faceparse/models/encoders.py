@@ -65,6 +65,9 @@ class TimmEncoder(Encoder):
         super().__init__()
         network = _timm_features(name, output_stride, depth, pretrained)
         self.network: nn.Module = network
+        for module in network.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                _train_on_one_value(module)
         self.channels = tuple(network.feature_info.channels())
         self.strides = tuple(network.feature_info.reduction())
         published: Any = timm.get_pretrained_cfg(name)
@@ -76,17 +79,38 @@ class TimmEncoder(Encoder):
         patch = self.strides[0]
         if patch > 2:  # cuts the picture into patches; Swin only takes whole ones
             image = F.pad(image, (0, -width % patch, 0, -height % patch))
-        alone = self.training and len(image) == 1 and max(height, width) <= self.strides[-1]
-        if alone:  # one value a channel has no statistics: as in `BatchNorm`
-            self.network.eval()
-        features = self.network(image)
-        if alone:
-            self.network.train()
+        try:
+            features = self.network(image)
+        except (RuntimeError, AssertionError) as error:
+            if height % 32 == 0 and width % 32 == 0:
+                raise
+            reason = (str(error) or "it says no more").splitlines()[0]
+            mend = "give pictures whose sides 32 divides, or choose another encoder"
+            raise ValueError(f"this encoder can't take {width}x{height} pixels ({reason}); {mend}") from error
         # Some families (Swin) keep their channels last.
         return [
             x if x.shape[1] == channels else x.permute(0, 3, 1, 2)
             for x, channels in zip(features, self.channels, strict=True)
         ]
+
+
+def _train_on_one_value(norm: Any) -> None:
+    """Like `BatchNorm`: one value a channel, of a tiny picture or of a mean, is normalised with what was gathered."""
+    norm.paused = False
+    norm.register_forward_pre_hook(_pause_without_statistics)
+    norm.register_forward_hook(_resume)
+
+
+def _pause_without_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
+    if norm.training and inputs[0].numel() == inputs[0].shape[1]:
+        norm.eval()
+        norm.paused = True
+
+
+def _resume(norm: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    if norm.paused:
+        norm.train()
+        norm.paused = False
 
 
 def _timm_features(name: str, output_stride: int, depth: int, pretrained: bool) -> Any:
@@ -98,6 +122,8 @@ def _timm_features(name: str, output_stride: int, depth: int, pretrained: bool) 
         options["out_indices"] = tuple(
             i for i, stride in zip(info.out_indices, info.reduction(), strict=True) if stride <= 2**depth
         )
+        if not options["out_indices"]:
+            raise ValueError(f"encoder {name!r} has no feature up to stride {2**depth}; choose another encoder")
     try:
         try:  # families with windows of attention refuse sizes that they were not made for, unless told
             return timm.create_model(name, pretrained=pretrained, features_only=True, strict_img_size=False, **options)

@@ -58,7 +58,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     for name in _STATES:
         if isinstance(state, Mapping) and isinstance(state.get(name), Mapping):
             state = state[name]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
+    ):
         raise ValueError(
             f"{path}: expected a state dict of tensors, or a checkpoint with one as its {', '.join(_STATES)}"
         )
