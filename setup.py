@@ -7,6 +7,9 @@ from setuptools import find_packages, setup
 # Inflates the PNGs of flat masks ten times as fast as OpenCV's zlib: preprocess_data.py's time is little else.
 KORNIA_RS = "kornia-rs>=0.2"
 
+# Reads and writes videos with their times, turn, sound and transparency; OpenCV's own reader knows none of these.
+PYAV = "av>=14"
+
 # The reference that tests/test_parity.py compares with.
 SMP = "segmentation-models-pytorch>=0.5"
 
@@ -39,7 +42,8 @@ setup(
     ],
     extras_require={
         "fast": [KORNIA_RS],
-        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.11", "setuptools>=70.1", KORNIA_RS, SMP],
+        "video": [PYAV],
+        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.11", "setuptools>=70.1", KORNIA_RS, PYAV, SMP],
     },
     entry_points={"console_scripts": ["faceparse = faceparse.cli:main"]},
 )

@@ -11,7 +11,7 @@ import os
 import re
 import struct
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -238,7 +238,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 def write_mask(path: Path, mask: np.ndarray, labels: LabelSet | None = None) -> None:
     """Write uint8 (H, W) as a lossless PNG: grey, or with the colours of `labels` as a palette over its class ids.
 
-    A view of masks, uint8 (H, W, 3) RGB, is written as it is. The file says that it was made here.
+    A view of masks, uint8 (H, W, 3) RGB or (H, W, 4) RGBA, is written as it is. The file says that it was made here.
     """
     image = Image.fromarray(np.ascontiguousarray(mask))
     if labels is not None:
@@ -302,7 +302,7 @@ def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list
     if not pictures:
         if not path.is_dir():
             raise FileNotFoundError(f"{source}: no such file or folder, and no picture matches it as a pattern")
-        deeper = "" if recursive else " (sub-folders are searched with --recursive)"
+        deeper = "" if recursive else " itself (its sub-folders were not searched)"
         raise FileNotFoundError(f"{source}: no picture in this folder{deeper}")
     return sorted(pictures, key=natural_order)
 
@@ -319,6 +319,12 @@ def pair_by_stem(images_dir: Path, masks_dir: Path) -> tuple[list[tuple[Path, Pa
     pictures = list_images(images_dir)
     pairs = [(path, masks[path.stem]) for path in pictures if path.stem in masks]
     return pairs, [path for path in pictures if path.stem not in masks]
+
+
+def fitted(shape: Sequence[int], size: int) -> tuple[int, int]:
+    """(h, w) of a picture of shape (H, W, ...) brought to `size` pixels on its longer side; at least 1 each."""
+    scale = size / max(shape[:2])
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def resize(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:

@@ -95,8 +95,13 @@ class LabelSet:
         )
 
     def of_classes(self, names: Sequence[str]) -> LabelSet:
-        """The two-class set of some classes together, in the colour of the first. Raises ValueError as `id`."""
+        """The two-class set of some classes together, in the colour of the first.
+
+        Raises ValueError as `id`, and for none or the background, which is whatever no class takes.
+        """
         ids = [self.id(name) for name in names]
+        if not all(ids) or not ids:
+            raise ValueError(f"name one or more classes but the background out of: {', '.join(self.classes[1:])}")
         return self.group("+".join(names), self.colours[ids[0]], tuple(names))
 
     def members_in(self, larger: LabelSet) -> list[list[int]]:
@@ -157,10 +162,13 @@ FACE = CELEBAMASK.group(
     (0, 200, 120),
     ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip", "l_lip"),
 )
+FACE_WITH_GLASSES = CELEBAMASK.group("face_with_glasses", (0, 140, 220), (*FACE.members[1], "eye_g"))
 HAIR = CELEBAMASK.group("hair", (200, 80, 40), ("hair",))
 PERSON = LabelSet("person", ("background", "person"), ((0, 0, 0), (60, 120, 220)))
 
-LABEL_SETS: dict[str, LabelSet] = {labels.name: labels for labels in (FACE, HAIR, CELEBAMASK, PERSON)}
+LABEL_SETS: dict[str, LabelSet] = {
+    labels.name: labels for labels in (FACE, FACE_WITH_GLASSES, HAIR, CELEBAMASK, PERSON)
+}
 
 
 def label_set(name: str) -> LabelSet:
@@ -174,21 +182,25 @@ def label_set(name: str) -> LabelSet:
     if not name.endswith(".json"):
         raise ValueError(f"there is no label set {name!r}; choose from: {', '.join(LABEL_SETS)}, or name a .json file")
     try:
-        described = json.loads(Path(name).read_text(encoding="utf-8"))
+        described = json.loads(Path(name).read_text(encoding="utf-8-sig"))
         classes = tuple(described["classes"])
         colours = tuple(map(tuple, described.get("colours", map(_own_colour, range(len(classes))))))
         mirrors = tuple(map(tuple, described.get("mirrors", ())))
-        labels = LabelSet(described.get("name", Path(name).stem), classes, colours, mirrors)
+        labels = LabelSet(str(described.get("name", Path(name).stem)), classes, colours, mirrors)
     except OSError as error:
         raise ValueError(f"{name}: can't be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{name}: not a label set; it holds {{"classes": ["background", ...]}}') from error
-    if not all(isinstance(c, str) for c in classes) or not 1 < len(set(classes)) == len(classes) <= IGNORE:
+    is_list = isinstance(described["classes"], list) and all(isinstance(c, str) for c in classes)
+    if not is_list or not 1 < len(set(classes)) == len(classes) <= IGNORE:
         raise ValueError(f"{name}: classes are 2 to {IGNORE} different names, the background first")
-    if [len(colour) for colour in colours] != [3] * len(classes) or not set(sum(colours, ())) <= set(range(256)):
+    channels = [channel for colour in colours for channel in colour]
+    is_rgb = [len(colour) for colour in colours] == [3] * len(classes)
+    if not is_rgb or not all(isinstance(c, int) and 0 <= c <= 255 for c in channels):
         raise ValueError(f"{name}: colours are [R, G, B], each 0 to 255, one for every class")
-    if any(len(pair) != 2 or not set(pair) <= set(classes) for pair in mirrors):
-        raise ValueError(f"{name}: mirrors are pairs of its classes")
+    mirrored = [class_name for pair in mirrors for class_name in pair]
+    if any(len(pair) != 2 for pair in mirrors) or any(c not in classes or mirrored.count(c) > 1 for c in mirrored):
+        raise ValueError(f"{name}: mirrors are pairs of its classes, each class in one pair")
     return labels
 
 

@@ -67,7 +67,7 @@ class Predictor:
     def probabilities(self, picture: Picture) -> np.ndarray:
         """float32 in 0..1: (H, W), that of the foreground, for a two-class label set; (K, H, W) for any other."""
         image = as_rgb(picture)
-        small = self._small([image])[0]
+        small = self.small([image])[0]
         full = np.empty((len(small), *image.shape[:2]), np.float32)
         for rows, band in _bands(small, image.shape[:2]):
             full[:, rows] = band
@@ -76,12 +76,15 @@ class Predictor:
     def predict_batch(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
         """The mask of each picture; pictures that look alike in size to the network go through it together."""
         rgb = [as_rgb(picture) for picture in pictures]
-        masks = [self._decided(small, image.shape[:2]) for small, image in zip(self._small(rgb), rgb, strict=True)]
+        masks = [self.decided(small, image.shape[:2]) for small, image in zip(self.small(rgb), rgb, strict=True)]
         return [_as_given(picture, mask) for picture, mask in zip(pictures, masks, strict=True)]
 
     @torch.inference_mode()
-    def _small(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Probabilities at the network's size, float32 (C, h, w): the foreground's (C = 1), or those of all classes."""
+    def small(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Probabilities at the network's size, float32 (C, h, w): the foreground's (C = 1), or those of all classes.
+
+        Pictures are uint8 (H, W, 3) RGB.
+        """
         inputs = [self.preprocess(picture) for picture in pictures]
         alike: dict[torch.Size, list[int]] = defaultdict(list)
         for index, tensor in enumerate(inputs):
@@ -97,7 +100,12 @@ class Predictor:
         p = torch.stack([p[:, ids].sum(dim=1) for ids in self._members], dim=1)
         return (p[:, 1:] if self.labels.is_binary else p).cpu().numpy()
 
-    def _decided(self, small: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    def subject(self, small: np.ndarray) -> np.ndarray:
+        """float32 (h, w) in 0..1: the probability of all but the background, out of what `small` answers."""
+        return small[0] if self.labels.is_binary else 1 - small[0]
+
+    def decided(self, small: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        """The mask, uint8 (H, W), at any size, out of what `small` answers."""
         mask = np.empty(size_hw, np.uint8)
         for rows, band in _bands(small, size_hw):
             mask[rows] = (band[0] > 0.5) * np.uint8(FOREGROUND) if self.labels.is_binary else _likeliest(band)
@@ -116,8 +124,10 @@ def load(
     that a 19-class checkpoint answers too, "face" or "hair"; `classes` are some of its classes, whose masks become one
     of 0 and 255. Raises FileNotFoundError and ValueError, each naming the file, the device, the labels or the class.
     """
+    if labels is not None and classes is not None:
+        raise ValueError("give either labels or classes")
     read = checkpoint.load(bundled_weights() if path is None else path)
-    answers = read.labels.of_classes(classes) if classes else label_set(labels) if labels else None
+    answers = read.labels.of_classes(classes) if classes is not None else label_set(labels) if labels else None
     return Predictor(read.model, read.labels, read.preprocess, device, read.about, answers)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faceparse.images import resize
+from faceparse.images import fitted, resize
 from faceparse.labels import LabelSet
 
 MIN_SIDE = 32
@@ -47,9 +47,7 @@ class Preprocess:
 
 def letterbox(image: np.ndarray, mask: np.ndarray, size: int, fill: int) -> tuple[np.ndarray, np.ndarray]:
     """Both fitted into size x size from the upper left; the picture is padded with black, the mask with `fill`."""
-    height, width = mask.shape
-    scale = size / max(height, width)
-    h, w = max(1, round(height * scale)), max(1, round(width * scale))
+    h, w = fitted(mask.shape, size)
     below_right = (0, size - h, 0, size - w, cv2.BORDER_CONSTANT)
     small = cv2.resize(mask, (w, h), interpolation=cv2.INTER_NEAREST_EXACT)
     return cv2.copyMakeBorder(resize(image, (h, w)), *below_right), cv2.copyMakeBorder(small, *below_right, value=fill)

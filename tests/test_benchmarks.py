@@ -34,3 +34,8 @@ def test_a_benchmark_prints_how_many_times_as_fast(script: str, tmp_path: Path) 
 
 def test_the_layout_of_the_held_out_data_starts_in_a_plain_checkout(tmp_path: Path) -> None:
     assert "--called_face" in run("held_out.py", "--help", tmp_path)
+
+
+def test_the_measure_of_calm_starts_in_a_plain_checkout(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    assert "--sheet" in run("bench_video.py", "--help", tmp_path)

@@ -10,6 +10,7 @@ import pytest
 from faceparse.labels import (
     CELEBAMASK,
     FACE,
+    FACE_WITH_GLASSES,
     HAIR,
     IGNORE,
     LABEL_SETS,
@@ -51,6 +52,10 @@ def test_flipping_twice_changes_nothing() -> None:
 
 def test_face_is_skin_nose_eyes_brows_ears_mouth_and_lips() -> None:
     assert np.flatnonzero(FACE.table == 1).tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+
+
+def test_face_with_glasses_is_the_face_and_its_glasses() -> None:
+    assert np.flatnonzero(FACE_WITH_GLASSES.table == 1).tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
 
 
 def test_hair_is_hair_alone() -> None:
@@ -105,13 +110,19 @@ def test_the_face_is_some_of_the_ids_or_what_is_brighter_than_127() -> None:
 
 def test_label_sets_are_found_by_their_own_names() -> None:
     assert all(labels.name == name for name, labels in LABEL_SETS.items())
-    assert set(LABEL_SETS) == {"face", "hair", "celebamask", "person"}
+    assert set(LABEL_SETS) == {"face", "face_with_glasses", "hair", "celebamask", "person"}
 
 
 def test_a_group_makes_its_members_class_1() -> None:
     eyes = CELEBAMASK.group("eyes", (1, 2, 3), ("l_eye", "r_eye"))
     assert eyes.classes == ("background", "eyes")
     assert eyes.table[[0, 1, 4, 5, 6, 255]].tolist() == [0, 0, 1, 1, 0, 255]
+
+
+@pytest.mark.parametrize("names", [[], ["background"], ["hair", "background"]])
+def test_the_background_is_no_class_to_ask_for(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="name one or more classes but the background out of: skin, nose"):
+        CELEBAMASK.of_classes(names)
 
 
 def test_an_unknown_class_is_named_with_the_choices() -> None:
@@ -140,7 +151,11 @@ def test_a_set_of_ones_own_comes_from_a_file(tmp_path: Path) -> None:
         ('{"classes": ["a", "b", "a"]}', "2 to 255 different names"),
         ('{"classes": ["a", "b"], "colours": [[0, 0, 0]]}', "one for every class"),
         ('{"classes": ["a", "b"], "colours": [[0, 0, 0], [0, 0, 300]]}', "each 0 to 255"),
+        ('{"classes": "ab"}', "2 to 255 different names"),
+        ('{"classes": ["a", "b"], "colours": [[[0], 0, 0], [0, 0, 1]]}', "each 0 to 255"),
         ('{"classes": ["a", "b"], "mirrors": [["a", "c"]]}', "mirrors are pairs of its classes"),
+        ('{"classes": ["a", "b"], "mirrors": [[["a"], "b"]]}', "mirrors are pairs of its classes"),
+        ('{"classes": ["a", "b", "c"], "mirrors": [["a", "b"], ["b", "c"]]}', "each class in one pair"),
     ],
 )
 def test_a_file_that_is_no_label_set_is_named_with_the_mend(tmp_path: Path, text: str, fault: str) -> None:
@@ -154,5 +169,5 @@ def test_a_file_that_is_no_label_set_is_named_with_the_mend(tmp_path: Path, text
 def test_a_label_set_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match=r"nowhere\.json: can't be read \(No such file"):
         label_set("nowhere.json")
-    with pytest.raises(ValueError, match="no label set 'nose'; choose from: face, hair"):
+    with pytest.raises(ValueError, match="no label set 'nose'; choose from: face, face_with_glasses"):
         label_set("nose")

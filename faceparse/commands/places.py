@@ -1,9 +1,10 @@
-"""Where `test.py` writes what: one mask and one overlay a picture, never over an input and never over each other."""
+"""Where `test.py` writes what: one mask, overlay and cut-out a picture or video, never over an input or each other."""
 
 from __future__ import annotations
 
 import glob
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -14,33 +15,74 @@ from faceparse.images import is_ours, list_images
 
 @dataclass(frozen=True)
 class Place:
-    """A picture, where its mask and overlay go, and its true mask; `truth` is None where there is none."""
+    """A picture, where its mask, overlay and cut-out go, and its true mask; `truth` is None where there is none."""
 
     picture: Path
     mask: Path
     overlay: Path
+    cutout: Path
     truth: Path | None
 
 
-def find_places(sources: Sequence[str], recursive: bool, save_path: Path, masks_path: Path | None) -> list[Place]:
+@dataclass(frozen=True)
+class VideoPlace:
+    """A video file or a camera's number, and where its mask, overlay and cut-out go: videos, or folders of PNGs."""
+
+    source: Path | int
+    mask: Path
+    overlay: Path
+    cutout: Path
+
+
+def find_places(
+    sources: Sequence[str],
+    recursive: bool,
+    save_path: Path,
+    masks_path: Path | None,
+    cutout_suffix: str = ".jpg",
+) -> list[Place]:
     """The places of all pictures that files, folders and glob patterns stand for, in order.
 
     Sub-folders are mirrored below `save_path`: those of a folder, and those below the fixed part of a pattern. Masks
     and overlays that an earlier run left in `save_path` are no pictures. Raises FileNotFoundError as `list_images`.
     """
-    if save_path.exists() and not save_path.is_dir():
-        raise FileExistsError(f"{save_path}: --save_path is a file; name a folder for the masks")
+    _check_folder(save_path)
     folders = {picture: folder for source in sources for picture, folder in _listed(source, recursive, save_path)}
     if not folders:
         raise FileNotFoundError(f"{', '.join(sources)}: no picture here but masks and overlays of an earlier run")
     truths = _truths(masks_path, folders)
-    kept = {_key(path) for path in chain(folders, truths.values())}
+    kept = {path_key(path) for path in chain(folders, truths.values())}
     places = []
     for picture, folder in folders.items():
-        mask = _free(save_path / folder, _mask_names(picture, save_path / folder, kept), kept)
-        overlay = _free(mask.parent, _overlay_names(mask), kept)
-        places.append(Place(picture, mask, overlay, truths.get(picture)))
+        mask = _free(save_path / folder, _mask_names(picture, save_path / folder, ".png"), kept)
+        overlay = _free(mask.parent, _names_after(mask, "overlay", ".jpg"), kept)
+        cutout = _free(mask.parent, _names_after(mask, "cutout", cutout_suffix), kept)
+        places.append(Place(picture, mask, overlay, cutout, truths.get(picture)))
     return places
+
+
+def find_video_places(
+    sources: Sequence[Path | int], save_path: Path, suffix: str = ".mp4", cutout_suffix: str = ".mp4"
+) -> list[VideoPlace]:
+    """The places of video files and cameras, in `save_path`; folders of PNGs where the suffixes are empty.
+
+    A camera's begin with its number and the time, so that a recording never replaces another.
+    """
+    _check_folder(save_path)
+    kept = {path_key(source) for source in sources if isinstance(source, Path)}
+    places = []
+    for source in sources:
+        named = Path(time.strftime(f"camera{source}_%Y%m%d_%H%M%S")) if isinstance(source, int) else source
+        mask = _free(save_path, _mask_names(named, save_path, suffix), kept)
+        overlay = _free(save_path, _names_after(mask, "overlay", suffix), kept)
+        cutout = _free(save_path, _names_after(mask, "cutout", cutout_suffix), kept)
+        places.append(VideoPlace(source, mask, overlay, cutout))
+    return places
+
+
+def _check_folder(save_path: Path) -> None:
+    if save_path.exists() and not save_path.is_dir():
+        raise FileExistsError(f"{save_path}: --save_path is a file; name a folder for the masks")
 
 
 def _listed(source: str, recursive: bool, save_path: Path) -> list[tuple[Path, Path]]:
@@ -82,24 +124,24 @@ def _png_last(path: Path) -> bool:
     return path.suffix.lower() == ".png"
 
 
-def _mask_names(picture: Path, folder: Path, kept: set[str]) -> Iterable[str]:
+def _mask_names(picture: Path, folder: Path, suffix: str) -> Iterable[str]:
     """Names for a mask, best first: the stem, marked as a mask beside its own picture, the full name of a twin."""
     stem, name = picture.stem, picture.name
-    beside = [f"{stem}_mask.png"] if _key(folder / f"{stem}.png") == _key(picture) else []
-    return chain([f"{stem}.png", *beside, f"{name}.png"], (f"{name}_mask{n}.png" for n in count(1)))
+    beside = [f"{stem}_mask{suffix}"] if path_key(folder / f"{stem}{suffix}") == path_key(picture) else []
+    return chain([f"{stem}{suffix}", *beside, f"{name}{suffix}"], (f"{name}_mask{n}{suffix}" for n in count(1)))
 
 
-def _overlay_names(mask: Path) -> Iterable[str]:
-    return chain([f"{mask.stem}_overlay.jpg"], (f"{mask.stem}_overlay{n}.jpg" for n in count(2)))
+def _names_after(mask: Path, what: str, suffix: str) -> Iterable[str]:
+    return chain([f"{mask.stem}_{what}{suffix}"], (f"{mask.stem}_{what}{n}{suffix}" for n in count(2)))
 
 
 def _free(folder: Path, names: Iterable[str], kept: set[str]) -> Path:
     """The first name that nothing else has; it is taken from then on."""
-    path = next(path for path in (folder / name for name in names) if _key(path) not in kept)
-    kept.add(_key(path))
+    path = next(path for path in (folder / name for name in names) if path_key(path) not in kept)
+    kept.add(path_key(path))
     return path
 
 
-def _key(path: Path) -> str:
+def path_key(path: Path) -> str:
     """Equal for paths that may be one file, on disks that know no capitals too."""
     return os.fspath(path.resolve()).casefold()

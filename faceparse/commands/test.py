@@ -1,4 +1,4 @@
-"""`test.py`: photos -> masks at their size, and scores where the truth is given."""
+"""`test.py`: photos and videos -> masks at their size, cut-outs, and scores where the truth is given."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from faceparse.commands import finish, whole_from
+from faceparse.commands.video import number_from, segment_videos, video_source
 from faceparse.labels import LABEL_SETS
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from faceparse.commands.places import Place
     from faceparse.commands.scoring import Scores
+    from faceparse.cutout import Background
     from faceparse.predictor import Predictor
 
 BATCH_PIXELS = 1 << 25
@@ -36,7 +38,7 @@ Result = TypeVar("Result")
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags of `test.py`, paths as `Path`."""
     parser = argparse.ArgumentParser(
-        prog="test.py", description="Write the mask of every picture as a PNG of the picture's own size."
+        prog="test.py", description="Write the mask of every picture or video, of its own size."
     )
     flag = parser.add_argument
     flag("--weights_path", type=Path, metavar="FILE", help="weights (default: the bundled face.safetensors)")
@@ -45,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         required=True,
         nargs="+",
         metavar="PATH",
-        help="pictures: files, folders or quoted glob patterns",
+        help="pictures: files, folders or quoted glob patterns; video files; a camera by its number, 0 the first",
     )
     flag("--recursive", action="store_true", help="also the pictures in sub-folders (default: off)")
     flag(
@@ -57,6 +59,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="also write NAME_overlay.jpg, the mask over the picture; several classes get a legend (default: off)",
     )
     flag(
+        "--background",
+        metavar="WHAT",
+        help="also write NAME_cutout, the subject alone before: blur, a colour '#rrggbb', a picture FILE, or nothing, "
+        "transparent (PNG; WebM for videos) (default: no cut-out)",
+    )
+    flag(
+        "--blur",
+        type=number_from(0, 100),
+        default=2.0,
+        metavar="PERCENT",
+        help="strength of --background blur: standard deviation, of the longer side (default: %(default)s)",
+    )
+    flag(
+        "--smooth",
+        type=number_from(0, 1),
+        default=0.8,
+        metavar="STRENGTH",
+        help="videos: how calm the mask is where the picture stands still, 0 (each frame alone) to below 1 "
+        "(default: %(default)s)",
+    )
+    flag("--frames", action="store_true", help="videos: folders of numbered PNGs instead of videos (default: off)")
+    flag(
         "--masks_path",
         type=Path,
         metavar="PATH",
@@ -64,9 +88,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "scores.csv and, with the confusion of classes and the worst pictures, scores/ (default: no scores)",
     )
     flag(
+        "--split",
+        type=Path,
+        metavar="CSV",
+        help="CSV of rows name,True|False: only the pictures with a False (or test) row (default: all pictures)",
+    )
+    flag(
         "--labels",
-        choices=LABEL_SETS,
-        help="what to answer; 19-class weights also answer face and hair (default: the weights' own classes)",
+        metavar="SET",
+        help=f"what to answer: {', '.join(LABEL_SETS)}, or a .json file with classes of your own; 19-class weights "
+        "also answer face, face_with_glasses and hair (default: the weights' own classes)",
     )
     flag(
         "--classes",
@@ -88,10 +119,24 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment all pictures, then report; the exit status."""
-    from faceparse.commands.places import find_places
+    """Segment all pictures, then all videos, and report; the exit status."""
+    from faceparse.commands.places import find_places, find_video_places
+    from faceparse.cutout import Background
 
-    places = find_places(args.images_path, args.recursive, args.save_path, args.masks_path)
+    videos = [video for video in map(video_source, args.images_path) if video is not None]
+    if videos and (args.masks_path or args.split):
+        raise ValueError(f"{videos[0]}: --masks_path and --split are for pictures only; leave the videos out")
+    background = Background(args.background, args.blur) if args.background else None
+    transparent = background is not None and background.is_transparent
+    pictures = [source for source in args.images_path if video_source(source) is None]
+    places = []
+    if pictures:
+        cutout_suffix = ".png" if transparent else ".jpg"
+        places = find_places(pictures, args.recursive, args.save_path, args.masks_path, cutout_suffix)
+    suffixes = ("", "") if args.frames else (".mp4", ".webm" if transparent else ".mp4")
+    video_places = find_video_places(videos, args.save_path, *suffixes)
+    if args.split:
+        places = held_out(places, args.split)
 
     from faceparse.commands.scoring import Scores  # after the places: torch takes seconds, a wrong path none
     from faceparse.predictor import load
@@ -99,18 +144,41 @@ def run(args: argparse.Namespace) -> int:
     predictor = load(args.weights_path, args.device, args.labels, args.classes)
     scores = Scores(predictor.labels) if args.masks_path else None
     start = time.perf_counter()
-    written, problems = segment(places, predictor, args.batch_size, args.overlay, scores)
+    written = 0
+    problems: list[str] = []
+    if places:
+        written, problems = segment(places, predictor, args.batch_size, args.overlay, scores, background)
     seconds = time.perf_counter() - start
     if scores:
         scored = scores.report()
-        scored.save(args.save_path, places)
         print(scored.table())
-    report(args.save_path, written, seconds, predictor, problems)
-    return 1 if problems else 0
+        scored.save(args.save_path, places)
+    if places:
+        report(args.save_path, written, seconds, predictor, problems)
+    unread = segment_videos(video_places, predictor, args.overlay, background, args.smooth) if video_places else []
+    for problem in unread:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems or unread else 0
+
+
+def held_out(places: list[Place], split: Path) -> list[Place]:
+    """The places whose pictures a split keeps for testing; ValueError where there are none."""
+    from faceparse.data.splits import read_split
+
+    parts = read_split(split)
+    kept = [place for place in places if parts.get(place.picture.stem) == "test"]
+    if not kept:
+        raise ValueError(f"{split}: no False row for any of the {len(places)} pictures; leave --split out for all")
+    return kept
 
 
 def segment(
-    places: list[Place], predictor: Predictor, batch_size: int, overlay: bool, scores: Scores | None
+    places: list[Place],
+    predictor: Predictor,
+    batch_size: int,
+    overlay: bool,
+    scores: Scores | None,
+    background: Background | None = None,
 ) -> tuple[int, list[str]]:
     """Write the mask of every picture that can be read; how many were written, and one sentence for each problem.
 
@@ -122,12 +190,14 @@ def segment(
     with tqdm(total=len(places), unit="picture") as progress:
         for readable, unreadable in ahead(read, batches(places, batch_size)):
             problems += unreadable
-            masks = predictor.predict_batch([picture for _, picture in readable])
-            for (place, picture), mask in zip(readable, masks, strict=True):
+            answers = predictor.small([picture for _, picture in readable])
+            for (place, picture), small in zip(readable, answers, strict=True):
+                mask = predictor.decided(small, picture.shape[:2])
                 unwritten = write_mask(predictor, place, mask)
                 written += not unwritten
                 problems += unwritten
                 problems += write_overlay(predictor, place, picture, mask) if overlay else []
+                problems += write_cutout(predictor, place, picture, small, background) if background else []
                 problems += scores.add(place, picture, mask) if scores else []
             progress.update(len(readable) + len(unreadable))
     return written, problems
@@ -201,6 +271,20 @@ def write_overlay(predictor: Predictor, place: Place, picture: np.ndarray, mask:
     view, labels = images.overlay(picture, mask, predictor.labels), predictor.labels
     with problems_of(place.overlay) as problems:
         images.write_overlay(place.overlay, view if labels.is_binary else add_legend(view, mask, labels))
+    return problems
+
+
+def write_cutout(
+    predictor: Predictor, place: Place, picture: np.ndarray, small: np.ndarray, background: Background
+) -> list[str]:
+    """Write the subject before the background; one sentence where it can't be written."""
+    from faceparse import images
+    from faceparse.cutout import soft_alpha
+
+    view = background.behind(picture, soft_alpha(picture, predictor.subject(small)))
+    write = images.write_mask if background.is_transparent else images.write_overlay
+    with problems_of(place.cutout) as problems:
+        write(place.cutout, view)
     return problems
 
 

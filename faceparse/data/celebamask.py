@@ -111,16 +111,11 @@ def write_mask(paths: Iterable[Path], mask_path: Path, labels: LabelSet, size: i
     """
     ids = paint(paths)
     if size is not None:
-        ids = cv2.resize(ids, _fitted(ids.shape, size)[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        ids = cv2.resize(ids, images.fitted(ids.shape, size)[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     images.write_mask(mask_path, relabel(ids, labels), None if labels.is_binary else labels)
 
 
 def write_face(picture: Path, face_path: Path, size: int) -> None:
     """Write a picture with its longer side brought to `size` pixels. Raises `UnreadableImage`."""
     image = images.read_rgb(picture)
-    images.write_rgb(face_path, images.resize(image, _fitted(image.shape, size)))
-
-
-def _fitted(shape: tuple[int, ...], size: int) -> tuple[int, int]:
-    scale = size / max(shape[:2])
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    images.write_rgb(face_path, images.resize(image, images.fitted(image.shape, size)))

@@ -1,0 +1,135 @@
+"""How calm masks of a video are, and how far they lag behind what moves, with smoothing over time and without.
+
+    python benchmarks/bench_video.py --videos clips/*.mkv --sheet sheet.jpg
+
+Flicker, of a subject that stands still: the first frame of each clip, again and again under fresh noise; pixels of the
+mask that change from one frame to the next, per 1000 pixels of mask.
+
+Smear, of what moves, fast or slowly: the share of the moving pixels (those that changed by more than 16 of 255 grey
+levels in three frames) of which the mask is not that of the frame alone. Lag: how many frames old the masks of the
+frame alone are that the mask of the moving pixels is most like.
+
+"everywhere" smooths by the same strength without looking for motion: a plain running average. The sheet shows, for each
+clip, the frame with the largest difference between the two: the frame alone, by motion, everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faceparse import images, predictor, video
+from faceparse.predictor import Predictor
+from faceparse.video import Frame, Smoother, VideoFile
+
+MOVES = 16
+"""Grey levels by which a moving pixel changes ..."""
+WITHIN = 3
+"""... in so many frames, so that slow motion counts too."""
+LAGS = 5
+"""Frames back that are looked at."""
+
+
+class Everywhere(Smoother):
+    """A running average: to it no picture differs from the one before."""
+
+    def __call__(self, picture: np.ndarray, small: np.ndarray) -> np.ndarray:
+        """As `Smoother`."""
+        return super().__call__(np.zeros_like(picture), small)
+
+
+WAYS = {"none": lambda _: Smoother(0), "by motion": Smoother, "everywhere": Everywhere}
+"""Name -> smoother of a strength."""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--videos", nargs="+", required=True, metavar="FILE", help="clips of a moving person")
+    parser.add_argument("--weights_path", metavar="FILE", help="weights (default: the bundled ones)")
+    parser.add_argument("--smooth", type=float, default=video.SMOOTH, help="strength (default: %(default)s)")
+    parser.add_argument("--noise", type=float, default=4.0, help="deviation in grey levels (default: %(default)s)")
+    parser.add_argument("--frames", type=int, default=40, help="frames of a clip at most (default: %(default)s)")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="write the sheet (default: none)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    network = predictor.load(args.weights_path, "cpu")
+    figures: dict[str, list[tuple[float, float, int]]] = {name: [] for name in WAYS}
+    rows, seconds, count = [], 0.0, 0
+    for path in args.videos:
+        start = time.perf_counter()
+        frames = [frame.image for frame in islice(VideoFile(path), args.frames)]
+        moving = np.array([motion(*pair) for pair in zip(frames, frames[WITHIN:], strict=False)])
+        smalls = ask(network, frames)
+        seconds, count = seconds + time.perf_counter() - start, count + len(frames)
+        still = under_noise(frames[0], args.frames, args.noise)
+        still_smalls = ask(network, still)
+        alone = decide(network, frames, smalls, Smoother(0))
+        smoothed = {}
+        for name, way in WAYS.items():
+            smoothed[name] = masks = decide(network, frames, smalls, way(args.smooth))
+            wrong = [differing(masks, alone, moving, back) for back in range(LAGS)]
+            flicker = changing(decide(network, still, still_smalls, way(args.smooth)))
+            figures[name].append((flicker, wrong[0], int(np.argmin(wrong))))
+        worst = int(np.argmax((smoothed["by motion"] != smoothed["everywhere"]).sum(axis=(1, 2))))
+        views = [images.overlay(frames[worst], smoothed[name][worst], network.labels) for name in WAYS]
+        rows.append(np.hstack(views))
+    print(f"{count} frames of {len(args.videos)} clips, read and answered at {count / seconds:.1f} frames/s")
+    for name, found in figures.items():
+        flicker, wrong_now, lag = np.mean(found, axis=0)
+        print(f"{name:10}  flicker {flicker:5.2f} per 1000  smear {100 * wrong_now:5.2f} %  lag {lag:.1f} frames")
+    if args.sheet:
+        images.write_overlay(args.sheet, np.vstack(rows))
+
+
+def ask(network: Predictor, frames: list[np.ndarray]) -> list[np.ndarray]:
+    """The unsmoothed probabilities of each frame."""
+    timed = (Frame(image, Fraction(0)) for image in frames)
+    return [answer.small for answer in video.segment_frames(timed, network, smooth=0)]
+
+
+def decide(
+    network: Predictor, frames: list[np.ndarray], smalls: list[np.ndarray], smoother: Smoother
+) -> np.ndarray:  # uint8 (N, H, W)
+    sized = [images.resize(image, small.shape[1:]) for image, small in zip(frames, smalls, strict=True)]
+    smooth = [smoother(picture, small) for picture, small in zip(sized, smalls, strict=True)]
+    return np.array([network.decided(small, frames[0].shape[:2]) for small in smooth])
+
+
+def under_noise(image: np.ndarray, count: int, deviation: float) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    noisy = (image + rng.normal(0, deviation, image.shape) for _ in range(count))
+    return [np.clip(frame, 0, 255).astype(np.uint8) for frame in noisy]
+
+
+def motion(before: np.ndarray, now: np.ndarray) -> np.ndarray:  # bool (H, W)
+    blurred = [cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 2) for frame in (before, now)]
+    return cv2.absdiff(*blurred) > MOVES
+
+
+def changing(masks: np.ndarray) -> float:
+    """Pixels that change from frame to frame, per 1000 of the mask."""
+    return float(1000 * (masks[1:] != masks[:-1]).sum() / max(1, (masks[1:] > 0).sum()))
+
+
+def differing(masks: np.ndarray, alone: np.ndarray, moving: np.ndarray, back: int) -> float:
+    """The share of the moving pixels whose mask is not that of the frame alone, so many frames back."""
+    now = slice(LAGS, None)
+    before = slice(LAGS - back, len(alone) - back)
+    there = moving[LAGS - WITHIN :]
+    return float(((masks[now] != alone[before]) & there).sum() / max(1, there.sum()))
+
+
+if __name__ == "__main__":
+    main()

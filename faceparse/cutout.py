@@ -1,0 +1,148 @@
+"""Cut-outs: a subject with soft edges in its own colours, alone or before another background; pure functions.
+
+    probabilities (h, w) + picture (H, W, 3) -> alpha (H, W) -> cut-out (H, W, 4) -> picture (H, W, 3)
+
+A pixel on a soft edge shows a mixture of subject and background. Laid over something else, the background in it is the
+dark or bright halo of a poor cut-out; so the subject's own colour is worked out there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceparse.images import fitted, read_rgb, resize
+
+RADIUS = 2
+"""Pixels at the network's size over which an edge of the mask looks for the picture's."""
+SMOOTHNESS = 1e-3
+"""How much contrast (variance of grey in 0..1) an edge of the picture has before the mask follows it."""
+SURE = 0.1
+"""Alpha up to this is background, and from 1 - this the subject: networks are never quite sure."""
+
+COLOUR_SIDE, COLOUR_SIGMA = 128, 4.0
+"""The longer side of the picture that colours around an edge are averaged in, and how far, in its pixels."""
+
+
+def soft_alpha(picture: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Opacity of the subject, float32 (H, W) in 0..1, with edges that follow the picture's.
+
+    `picture` is uint8 (H, W, 3) RGB, `probability` float32 (h, w), the subject's at the network's size. The fast guided
+    filter (https://arxiv.org/abs/1505.00996): near each pixel alpha is taken for a linear function of brightness.
+    """
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    size_wh = probability.shape[::-1]
+    guide = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    mean, mean_p = _box(guide), _box(probability)
+    slope = (_box(guide * probability) - mean * mean_p) / (_box(guide * guide) - mean * mean + SMOOTHNESS)
+    offset = _box(mean_p - slope * mean)
+    alpha = _enlarged(_box(slope) / 255, grey.shape) * grey + _enlarged(offset, grey.shape)
+    return np.clip((alpha - SURE) / (1 - 2 * SURE), 0, 1)
+
+
+def cut_out(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The subject alone: uint8 (H, W, 4) RGBA, alpha not multiplied in, black where it is 0.
+
+    On soft edges the colour is the subject's, estimated from the sure pixels around (https://arxiv.org/abs/2006.14970).
+    `picture` is uint8 (H, W, 3) RGB, `alpha` float32 (H, W) in 0..1.
+    """
+    shape = alpha.shape
+    rgba = np.dstack([picture, np.round(alpha * 255).astype(np.uint8)])
+    rgba[alpha == 0] = 0
+    soft = (alpha > 0) & (alpha < 1)
+    if not soft.any():
+        return rgba
+    small_hw = fitted(shape, min(COLOUR_SIDE, max(shape)))
+    small, weight = resize(picture, small_hw), cv2.resize(alpha, small_hw[::-1], interpolation=cv2.INTER_AREA)
+    a = alpha[soft][:, None]
+    subject = _enlarged(_mean_where(small, weight**8, COLOUR_SIGMA), shape)[soft]
+    behind = _enlarged(_mean_where(small, (1 - weight) ** 8, COLOUR_SIGMA), shape)[soft]
+    own = subject + a * (picture[soft] - a * subject - (1 - a) * behind)
+    rgba[soft, :3] = np.clip(np.round(own), 0, 255)
+    return rgba
+
+
+def over(cutout: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) RGB: a cut-out, uint8 (H, W, 4) RGBA, laid over a background, uint8 (H, W, 3) RGB."""
+    alpha = cutout[..., 3].astype(np.float32) / 255
+    return cv2.blendLinear(np.ascontiguousarray(cutout[..., :3]), background, alpha, 1 - alpha)
+
+
+def blurred(picture: np.ndarray, alpha: np.ndarray, percent: float) -> np.ndarray:
+    """The background out of focus, uint8 (H, W, 3) RGB, without the subject's colours running into it.
+
+    `percent` is the blur's standard deviation in percent of the picture's longer side; 0 leaves the picture sharp.
+    """
+    sigma = max(alpha.shape) * percent / 100
+    if sigma == 0:
+        return picture
+    scale = min(1.0, 4 / sigma)  # blurred is as good as small
+    small_hw = max(1, round(alpha.shape[0] * scale)), max(1, round(alpha.shape[1] * scale))
+    away = 1 - cv2.resize(alpha, small_hw[::-1], interpolation=cv2.INTER_AREA)
+    return np.round(_enlarged(_mean_where(resize(picture, small_hw), away, sigma * scale), alpha.shape)).astype(
+        np.uint8
+    )
+
+
+def covering(picture: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (h, w, 3): scaled until it covers the size, and its middle taken."""
+    height, width = picture.shape[:2]
+    scale = max(hw[0] / height, hw[1] / width)
+    large = resize(picture, (max(hw[0], round(height * scale)), max(hw[1], round(width * scale))))
+    top, left = (large.shape[0] - hw[0]) // 2, (large.shape[1] - hw[1]) // 2
+    return large[top : top + hw[0], left : left + hw[1]]
+
+
+class Background:
+    """What a subject is laid over: `blur`, a colour `#rrggbb`, a picture file, or nothing, `transparent`.
+
+    `blur` is the strength of the first, as `blurred` takes it. Raises ValueError for anything else.
+    """
+
+    def __init__(self, kind: str, blur: float = 2.0):
+        self.kind, self.blur = kind, blur
+        self._scene: np.ndarray | None = None
+        self._fitted: np.ndarray | None = None  # the scene at the last picture's size: a video asks for it every frame
+        if re.fullmatch("#[0-9a-fA-F]{6}", kind):
+            self._scene = np.array([[list(bytes.fromhex(kind[1:]))]], np.uint8)
+        elif kind not in ("blur", "transparent"):
+            if not Path(kind).is_file():
+                raise ValueError(f"{kind}: no such background; give blur, transparent, #rrggbb or a picture file")
+            self._scene = read_rgb(kind)
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether the answer is a cut-out alone."""
+        return self.kind == "transparent"
+
+    def behind(self, picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        """The subject before this background: uint8 (H, W, 3) RGB, or (H, W, 4) RGBA where it is transparent.
+
+        `picture` is uint8 (H, W, 3) RGB, `alpha` float32 (H, W) in 0..1.
+        """
+        cutout = cut_out(picture, alpha)
+        if self.is_transparent:
+            return cutout
+        if self._scene is None:
+            return over(cutout, blurred(picture, alpha, self.blur))
+        if self._fitted is None or self._fitted.shape[:2] != alpha.shape:
+            self._fitted = covering(self._scene, (alpha.shape[0], alpha.shape[1]))
+        return over(cutout, self._fitted)
+
+
+def _box(plane: np.ndarray) -> np.ndarray:
+    return cv2.blur(plane, (2 * RADIUS + 1, 2 * RADIUS + 1))
+
+
+def _mean_where(picture: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
+    """float32 (h, w, 3): the mean colour around each pixel of the pixels with weight, float32 (h, w)."""
+    weight = np.maximum(weight, 1e-6)[..., None]  # where nothing near has any, the picture's own mean
+    weighted = cv2.GaussianBlur(picture * weight, (0, 0), sigma)
+    return weighted / cv2.GaussianBlur(weight, (0, 0), sigma)[..., None]
+
+
+def _enlarged(plane: np.ndarray, hw: tuple[int, ...]) -> np.ndarray:
+    return cv2.resize(plane, (hw[1], hw[0]), interpolation=cv2.INTER_LINEAR)

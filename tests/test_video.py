@@ -1,0 +1,486 @@
+"""Videos and cameras: what is kept of a file, what is written, how calm it is, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import faceparse
+from faceparse import images, predictor, video
+from faceparse.commands import test as command
+from faceparse.commands.places import find_video_places
+from faceparse.commands.video import no_window, video_source
+from faceparse.cutout import Background
+from faceparse.labels import FACE, HAIR, LabelSet
+from faceparse.predictor import Predictor
+from faceparse.video import Answer, Camera, Frame, Smoother, UnreadableVideo, VideoFile, segment_frames, segment_video
+from tests.test_segment import PLAIN, Brightness
+
+av = pytest.importorskip("av")
+
+
+@pytest.fixture(autouse=True)
+def bright_is_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "load", lambda *_: answering())
+
+
+def answering(labels: LabelSet = FACE) -> Predictor:
+    """A network whose answer is known: bright = face."""
+    return Predictor(Brightness(len(labels)), labels, PLAIN, "cpu")
+
+
+def picture(number: int = 0, height: int = 48, width: int = 64) -> np.ndarray:
+    """Dark, with a bright bar down the middle and a top row of blocks that tells the number."""
+    image = np.full((height, width, 3), 20, np.uint8)
+    image[:, width // 4 : width // 2] = 235
+    image[: height // 4, width * 3 // 4 :] = 4 * number
+    return image
+
+
+def record(
+    path: Path,
+    count: int = 12,
+    rate: Fraction = Fraction(30),
+    size: tuple[int, int] = (48, 64),
+    codec: str = "libx264",
+    sound: str = "",
+    sound_seconds: float = 0.4,
+    turn: int = 0,
+    times: tuple[int, ...] = (),
+) -> Path:
+    """A video of `picture`s, with a tone where `sound` names a codec; `times` are the frames' in units of 1 / rate."""
+    with av.open(path, "w") as file:
+        stream = file.add_stream(codec, rate)
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"
+        if turn:
+            stream.set_display_rotation(turn)
+        track = file.add_stream(sound, 48000) if sound else None
+        for number in range(count):
+            frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24")
+            frame.pts, frame.time_base = times[number] if times else number, 1 / rate
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+        if track:
+            tone = np.sin(np.arange(round(48000 * sound_seconds)) * 0.05) * 8000
+            heard = av.AudioFrame.from_ndarray(np.repeat(tone.astype(np.int16), 2)[None], "s16", "stereo")
+            heard.sample_rate, heard.pts, heard.time_base = 48000, 0, Fraction(1, 48000)
+            file.mux(track.encode(heard))
+            file.mux(track.encode(None))
+    return path
+
+
+def frames_of(path: Path) -> list[Frame]:
+    return list(VideoFile(path))
+
+
+def segment(source: Path | str, save_path: Path, *flags: str) -> int:
+    return command.main(["--images_path", str(source), "--save_path", str(save_path), *flags])
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+# what is kept
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "codec"),
+    [
+        ("a.mp4", Fraction(30000, 1001), "libx264"),
+        ("a.mkv", Fraction(30), "libx264"),
+        ("a.avi", Fraction(25), "mpeg4"),
+        ("a.webm", Fraction(24), "libvpx-vp9"),
+    ],
+)
+def test_size_rate_and_number_of_frames_are_kept(tmp_path: Path, name: str, rate: Fraction, codec: str) -> None:
+    source = record(tmp_path / name, rate=rate, codec=codec)
+    assert segment(source, tmp_path / "out", "--overlay", "--background", "#00ff00") == 0
+    assert files(tmp_path / "out") == ["a.mp4", "a_cutout.mp4", "a_overlay.mp4"]
+    for file in (tmp_path / "out").iterdir():
+        assert VideoFile(file).rate == rate
+        frames = frames_of(file)
+        assert [frame.time for frame in frames] == [number / rate for number in range(12)]
+        assert frames[0].image.shape == (48, 64, 3)
+    mask = frames_of(tmp_path / "out/a.mp4")[5].image
+    assert (mask[20:, 18:30] > 250).all()
+    assert (mask[20:, :14] < 5).all()
+    assert (mask[20:, 34:] < 5).all()
+    cutout = frames_of(tmp_path / "out/a_cutout.mp4")[5].image
+    assert np.abs(cutout[24, 60].astype(int) - (0, 255, 0)).max() <= 4
+    assert np.abs(cutout[24, 24].astype(int) - 235).max() <= 8
+
+
+def test_odd_sizes_are_kept(tmp_path: Path) -> None:
+    assert segment(record(tmp_path / "a.mp4", size=(33, 47)), tmp_path / "out", "--background", "transparent") == 0
+    assert frames_of(tmp_path / "out/a.mp4")[0].image.shape == (33, 47, 3)
+    assert frames_of(tmp_path / "out/a_cutout.webm")[0].image.shape == (33, 47, 3)
+
+
+@pytest.mark.parametrize("turn", [90, -90, 180])
+def test_a_turned_video_is_written_as_it_is_shown(tmp_path: Path, turn: int) -> None:
+    assert segment(record(tmp_path / "a.mp4", turn=turn), tmp_path / "out") == 0
+    mask = frames_of(tmp_path / "out/a.mp4")[0].image[..., 0]
+    upright = np.rot90(picture()[..., 0] > 128, turn // 90)  # FFmpeg turns counterclockwise
+    assert mask.shape == upright.shape
+    assert ((mask > 128) == upright).mean() > 0.95
+
+
+def test_uneven_times_are_kept(tmp_path: Path) -> None:
+    times = (0, 1, 2, 7, 8, 20)
+    source = record(tmp_path / "a.mp4", count=6, rate=Fraction(25), times=times)
+    assert segment(source, tmp_path / "out") == 0
+    assert [frame.time for frame in frames_of(source)] == [Fraction(time, 25) for time in times]
+    written = [float(frame.time) for frame in frames_of(tmp_path / "out/a.mp4")]
+    assert written == pytest.approx([time / 25 for time in times], abs=1e-3)
+
+
+def test_colours_are_kept(tmp_path: Path) -> None:
+    """Once written and twice read and written, a colour is itself but for rounding."""
+    assert segment(record(tmp_path / "a.mp4"), tmp_path / "once", "--background", "#c8285a") == 0
+    assert segment(tmp_path / "once/a_cutout.mp4", tmp_path / "twice", "--overlay") == 0
+    for file in ("once/a_cutout.mp4", "twice/a_cutout_overlay.mp4"):
+        assert np.abs(frames_of(tmp_path / file)[3].image[30, 60].astype(int) - (200, 40, 90)).max() <= 3
+
+
+# sound
+
+
+def packets(path: Path) -> list[bytes]:
+    with av.open(path) as file:
+        return [bytes(packet) for packet in file.demux(file.streams.audio[0]) if packet.dts is not None]
+
+
+def seconds_of_sound(path: Path) -> float:
+    with av.open(path) as file:
+        return sum(frame.samples / frame.sample_rate for frame in file.decode(audio=0))
+
+
+def test_sound_is_copied_bit_by_bit_and_may_outlast_the_pictures(tmp_path: Path) -> None:
+    source = record(tmp_path / "a.mp4", sound="aac", sound_seconds=1.0)  # beside 0.4 s of pictures
+    assert segment(source, tmp_path / "out", "--overlay") == 0
+    assert packets(tmp_path / "out/a.mp4") == packets(source) == packets(tmp_path / "out/a_overlay.mp4")
+
+
+@pytest.mark.parametrize(("name", "sound"), [("a.mkv", "pcm_s16le"), ("a.ts", "mp2"), ("a.webm", "libopus")])
+def test_sound_that_the_other_file_can_not_hold_is_coded_anew(tmp_path: Path, name: str, sound: str) -> None:
+    codec = "libvpx-vp9" if name == "a.webm" else "libx264"
+    source = record(tmp_path / name, sound=sound, codec=codec)
+    assert segment(source, tmp_path / "out", "--background", "transparent") == 0
+    for file in ("a.mp4", "a_cutout.webm"):
+        assert seconds_of_sound(tmp_path / "out" / file) == pytest.approx(0.4, abs=0.06)
+
+
+def test_broken_sound_is_told_and_costs_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaking(_: object) -> Iterator[None]:
+        raise av.error.InvalidDataError(1, "Invalid data")
+        yield
+
+    source = record(tmp_path / "a.mp4", sound="aac")
+    monkeypatch.setattr(video._Sound, "_copied", breaking)
+    with pytest.raises(UnreadableVideo, match="a.mp4: its sound is broken and ends early"):
+        segment_video(source, answering(), {tmp_path / "mask.mp4": video.mask_view})
+    assert len(frames_of(tmp_path / "mask.mp4")) == 12
+
+
+# transparency and frames
+
+
+def test_a_transparent_video_has_an_alpha(tmp_path: Path) -> None:
+    assert segment(record(tmp_path / "a.mp4"), tmp_path / "out", "--background", "transparent") == 0
+    with av.open(tmp_path / "out/a_cutout.webm") as file:
+        stream = file.streams.video[0]
+        assert b"\x53\xc0\x81\x01" in (tmp_path / "out/a_cutout.webm").read_bytes()[:1000]  # AlphaMode: 1
+        decoder = av.CodecContext.create("libvpx-vp9", "r")  # FFmpeg's own leaves alpha out
+        decoder.extradata = stream.codec_context.extradata
+        frame = next(frame for packet in file.demux(stream) for frame in decoder.decode(packet))
+    alpha = frame.to_ndarray(format="rgba")[..., 3]
+    assert (alpha[20:, 20:28] > 245).all()
+    assert (alpha[20:, 40:] < 10).all()
+
+
+def test_frames_are_numbered_pngs_and_those_of_a_longer_video_go(tmp_path: Path) -> None:
+    flags = ("--frames", "--background", "transparent")
+    assert segment(record(tmp_path / "a.mp4", count=5), tmp_path / "out", *flags) == 0
+    assert segment(record(tmp_path / "a.mp4", count=3), tmp_path / "out", *flags) == 0
+    folders = {"a": (48, 64), "a_cutout": (48, 64)}
+    assert files(tmp_path / "out") == [f"{folder}/00000{number}.png" for folder in folders for number in (1, 2, 3)]
+    assert set(np.unique(images.read_mask(tmp_path / "out/a/000002.png"))) == {0, 255}
+    with images.Image.open(tmp_path / "out/a_cutout/000003.png") as cutout:
+        assert cutout.mode == "RGBA"
+        assert np.asarray(cutout)[24, 24, 3] == 255
+        assert np.asarray(cutout)[24, 60, 3] == 0
+
+
+@pytest.mark.parametrize(("kind", "suffix", "mode"), [("transparent", "png", "RGBA"), ("blur", "jpg", "RGB")])
+def test_pictures_get_cut_outs_too(tmp_path: Path, kind: str, suffix: str, mode: str) -> None:
+    images.write_rgb(tmp_path / "in/a.png", picture())
+    for _ in range(2):  # the second time, with the first one's files beside the input
+        assert segment(tmp_path / "in", tmp_path / "in", "--background", kind) == 0
+    assert files(tmp_path / "in") == ["a.png", "a_mask.png", f"a_mask_cutout.{suffix}"]
+    with images.Image.open(tmp_path / f"in/a_mask_cutout.{suffix}") as cutout:
+        assert (cutout.size, cutout.mode) == ((64, 48), mode)
+
+
+# how it ends
+
+
+class Breaking:
+    """A source of frames that ends in an error."""
+
+    rate, count, sound = Fraction(30), None, None
+
+    def __init__(self, error: BaseException, after: int = 5):
+        self.error, self.after = error, after
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number in range(self.after):
+            yield Frame(picture(number), number / self.rate)
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), UnreadableVideo("a.mp4: breaks off")])
+def test_what_ends_early_leaves_whole_files_of_the_frames_until_then(tmp_path: Path, error: BaseException) -> None:
+    outputs = {tmp_path / "mask.mp4": video.mask_view, tmp_path / "overlay.webm": video.overlay_view}
+    with pytest.raises(type(error)):
+        segment_video(Breaking(error), answering(), outputs)
+    for path in outputs:
+        assert len(frames_of(path)) == 5
+    assert files(tmp_path) == ["mask.mp4", "overlay.webm"]
+
+
+def test_ctrl_c_keeps_picture_and_sound_of_the_same_length(tmp_path: Path) -> None:
+    source = record(tmp_path / "a.mp4", count=30, sound="aac", sound_seconds=1.0)
+    seen: list[Answer] = []
+
+    def stop(answer: Answer) -> None:
+        seen.append(answer)
+        if len(seen) == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment_video(source, answering(), {tmp_path / "mask.mp4": video.mask_view}, progress=stop)
+    assert len(frames_of(tmp_path / "mask.mp4")) == 15
+    assert seconds_of_sound(tmp_path / "mask.mp4") == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk"), UnreadableVideo("a.mp4: holds no frame")])
+def test_without_a_frame_there_is_no_file(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        segment_video(Breaking(error, after=0), answering(), {tmp_path / "mask.mp4": video.mask_view})
+    assert files(tmp_path) == []
+
+
+def broken_file(path: Path, how: str) -> Path:
+    if how == "no frame":
+        return record(path, count=0)
+    if how == "only sound":
+        with av.open(path, "w") as file:
+            track = file.add_stream("aac", 48000)
+            heard = av.AudioFrame.from_ndarray(np.zeros((1, 9600), np.int16), "s16", "stereo")
+            heard.sample_rate = 48000
+            file.mux(track.encode(heard))
+            file.mux(track.encode(None))
+        return path
+    path.write_bytes({"empty": b"", "no video": b"not a video" * 100}.get(how, record(path).read_bytes()[:900]))
+    return path
+
+
+@pytest.mark.parametrize("how", ["empty", "no video", "cut short", "no frame", "only sound", "missing"])
+def test_a_broken_file_is_one_sentence_and_the_others_are_done(
+    tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    if how != "missing":
+        broken_file(bad, how)
+    good = record(tmp_path / "good.mp4", count=2)
+    flags = ["--images_path", str(bad), str(good), "--save_path", str(tmp_path / "out")]
+    assert command.main(flags) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: {bad}: ")
+    assert files(tmp_path / "out") == ["good.mp4"]
+
+
+def test_scores_are_for_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert segment(record(tmp_path / "a.mp4"), tmp_path / "out", "--masks_path", str(tmp_path)) == 1
+    assert "--masks_path and --split are for pictures only" in capsys.readouterr().err
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a name in \.mp4 or \.webm, or one without suffix"):
+        segment_video(record(tmp_path / "a.mp4"), answering(), {tmp_path / "b.gif": video.mask_view})
+
+
+def test_without_pyav_the_mend_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = record(tmp_path / "a.mp4")
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.delitem(sys.modules, "faceparse.video")
+    monkeypatch.delattr(faceparse, "video")
+    assert segment(source, tmp_path / "out") == 1
+    assert "pip install 'faceparse[video]'" in capsys.readouterr().err
+
+
+# names
+
+
+def test_what_is_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "1").mkdir()
+    named = {"a.MOV": Path("a.MOV"), "0": 0, "1": None, "a.jpg": None, "*.png": None, "folder.mp4": None, "-1": None}
+    assert {text: video_source(text) for text in named} == named
+
+
+def test_no_video_is_written_over_an_input_or_another(tmp_path: Path) -> None:
+    sources = [tmp_path / name for name in ("a.mp4", "a.mov", "a_mask.mp4")]
+    places = find_video_places(sources, tmp_path)
+    assert [place.mask.name for place in places] == ["a.mp4.mp4", "a.mov.mp4", "a_mask_mask.mp4"]
+    outputs = [path for place in places for path in (place.mask, place.overlay, place.cutout)]
+    assert len({*outputs, *sources}) == 12
+
+
+# calm
+
+
+SMALL = np.full((32, 32, 3), 100, np.uint8)
+
+
+def test_what_stands_still_is_mixed_with_the_answer_before() -> None:
+    smoother = Smoother(0.75)
+    one, zero = np.ones((1, 32, 32), np.float32), np.zeros((1, 32, 32), np.float32)
+    assert (smoother(SMALL, one) == one).all()
+    assert smoother(SMALL, zero) == pytest.approx(0.75 * one)
+    assert smoother(SMALL, zero) == pytest.approx(0.75 * 0.75 * one)
+
+
+def test_what_moves_is_new_at_once() -> None:
+    smoother = Smoother(0.75)
+    moved = SMALL.copy()
+    moved[:, 16:] += 50
+    smoother(SMALL, np.ones((1, 32, 32), np.float32))
+    answer = smoother(moved, np.zeros((1, 32, 32), np.float32))[0]
+    assert answer[:, 16:].max() < 0.01
+    assert answer[:, :6] == pytest.approx(0.75)
+
+
+def test_no_smoothing_is_each_frame_alone() -> None:
+    smoother = Smoother(0)
+    smoother(SMALL, np.ones((1, 32, 32), np.float32))
+    assert (smoother(SMALL, np.zeros((1, 32, 32), np.float32)) == 0).all()
+
+
+def test_a_video_that_changes_its_size_starts_anew() -> None:
+    frames = [Frame(picture(0, *size), Fraction(0)) for size in ((48, 64), (64, 48))]
+    assert [answer.mask.shape for answer in segment_frames(frames, answering())] == [(48, 64), (64, 48)]
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1, 5])
+def test_strengths_are_from_0_to_below_1(strength: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected 0"):
+        Smoother(strength)
+    with pytest.raises(SystemExit):
+        segment("0", tmp_path, "--smooth", str(strength))
+
+
+def test_the_commands_default_is_the_librarys() -> None:
+    args = command.parse_args(["--images_path", "0", "--save_path", "out"])
+    assert (args.smooth, args.blur) == (video.SMOOTH, Background("blur").blur)
+
+
+def test_memory_stays_flat() -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+
+    def frames() -> Iterator[Frame]:
+        for number in range(50):
+            image = picture(number)
+            alive.append(weakref.ref(image))
+            yield Frame(image, Fraction(number))
+
+    most = 0
+    for answer in segment_frames(frames(), answering(HAIR)):
+        assert answer.mask.shape == (48, 64)
+        most = max(most, sum(image() is not None for image in alive))
+    assert most <= 3
+
+
+# cameras
+
+
+@pytest.fixture
+def camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """A stand-in for every camera: a recording of so many frames."""
+    opened = cv2.VideoCapture
+
+    def plug_in(count: int) -> None:
+        recording = record(tmp_path / "recorded.mp4", count=count) if count else tmp_path / "nothing.mp4"
+        monkeypatch.setattr(cv2, "VideoCapture", lambda _: opened(str(recording)))
+
+    return plug_in
+
+
+def test_a_camera_is_recorded_until_it_is_unplugged(
+    tmp_path: Path,
+    camera: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    camera(8)
+    monkeypatch.setattr("faceparse.commands.video.no_window", lambda _: "there is no display")
+    assert segment("0", tmp_path / "out") == 0
+    assert "no preview: there is no display" in capsys.readouterr().err
+    (mask,) = (tmp_path / "out").glob("camera0_*.mp4")
+    frames = frames_of(mask)
+    assert len(frames) == 8
+    assert (frames[4].image[20:, 20:28] > 250).all()
+    times = [frame.time for frame in frames]
+    assert times == sorted(set(times))  # those of the clock
+
+
+def test_the_preview_shows_each_frame_and_q_ends_it(
+    tmp_path: Path, camera: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera(8)
+    shown: list[np.ndarray] = []
+    monkeypatch.setattr("faceparse.commands.video.no_window", lambda _: "")
+    monkeypatch.setattr(cv2, "imshow", lambda _, view: shown.append(view), raising=False)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1, raising=False)
+    assert segment("0", tmp_path / "out") == 0
+    (mask,) = (tmp_path / "out").glob("camera0_*.mp4")
+    assert len(frames_of(mask)) == len(shown) == 3
+    assert shown[0].shape == (48, 64, 3)
+
+
+def test_a_recorded_stream_goes_through_the_cameras_reader(tmp_path: Path) -> None:
+    frames = list(Camera(str(record(tmp_path / "a.mp4", count=4))))
+    assert len(frames) == 4
+    assert frames[0].time == 0
+    assert np.abs(frames[0].image.astype(int) - picture()).mean() < 5
+
+
+def test_no_camera_is_one_sentence(
+    tmp_path: Path, camera: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera(0)
+    assert segment("3", tmp_path / "out") == 1
+    assert "error: camera 3: can't be opened" in capsys.readouterr().err
+
+
+def test_why_there_is_no_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert "headless" in no_window("  GUI:                           NONE\n  Media I/O:")
+    assert no_window("  GUI:                           QT5\n") == "there is no display"
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert no_window("  GUI:                           QT5\n") == ""
