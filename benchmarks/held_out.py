@@ -6,7 +6,9 @@
 Takes the False rows of both splits (HANDS/split.csv for the hands) and runs `hand_generator` on them. Writes to --out:
 faces/ and masks/ (as given), fahand/ and mahand/ (with hands), and hand/, 0/255 masks of what the hands hide of the
 person. With --backgrounds_dir also scene/ and mascene/: each face once more, cut out and made small on a photo without
-people, most with a plain body, and a tenth of the photos without a face.
+people, most with a plain body, and a tenth of the photos without a face. With --covered also, with 0/255 masks of the
+face, glasses carved out of it: maface/ of faces/, glasses/ and maglasses/ (the faces with glasses alone), covered/ and
+macovered/ (each face once more behind a rectangle).
 
 Then `test.py --images_path OUT/faces --masks_path OUT/masks --save_path ...` scores, likewise for fahand and scene, and
 `--called_face PREDICTED` prints the share of the hands' pixels that the masks in PREDICTED call face.
@@ -26,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faceparse import images
 from faceparse.data.splits import read_split
-from faceparse.labels import FOREGROUND, face_of
-from faceparse.occlusion import shrink_onto
+from faceparse.labels import CELEBAMASK, FOREGROUND, face_of
+from faceparse.occlusion import cover_with_rectangle, shrink_onto
 from hand_generator.__main__ import main as generate
 
 
@@ -37,8 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     flag("--faces_dir", type=Path, help="pictures of the data set")
     flag("--masks_dir", type=Path, help="their 19-class masks")
     flag("--faces_split", type=Path, help="CSV of rows name,True|False")
-    flag("--hands_dir", type=Path, help="folder with images/, masks/ and split.csv")
+    flag("--hands_dir", type=Path, help="folder with images/, masks/ and split.csv (default: no hands)")
     flag("--backgrounds_dir", type=Path, help="photos without people, for whole scenes (default: none are made)")
+    flag("--covered", action="store_true", help="faces with glasses, and behind rectangles (default: none are made)")
     flag("--out", type=Path, required=True, help="folder to lay them out in")
     flag("--repeats", type=int, default=5, help="faces for each hand (default: %(default)s)")
     flag("--seed", type=int, default=1, help="seed of the hands' places (default: %(default)s)")
@@ -49,15 +52,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     copy_held_out(args.faces_split, args.faces_dir, args.out / "faces")
     copy_held_out(args.faces_split, args.masks_dir, args.out / "masks")
-    for part in ("images", "masks"):
-        copy_held_out(args.hands_dir / "split.csv", args.hands_dir / part, args.out / "hands" / part)
-    flags = {"faces_dir": "faces", "masks_dir": "masks", "hands_dir": "hands", "fahand_dir": "fahand"}
-    folders = [text for name, folder in flags.items() for text in (f"--{name}", str(args.out / folder))]
-    chance = ["--rotations", "0", "--repeats", str(args.repeats), "--seed", str(args.seed)]
-    status = generate([*folders, "--mahand_dir", str(args.out / "mahand"), *chance])
-    write_hand_masks(args.out)
+    status = write_hands(args.out, args.hands_dir, args.repeats, args.seed) if args.hands_dir else 0
     if args.backgrounds_dir:
         write_scenes(args.out, args.backgrounds_dir, args.seed)
+    if args.covered:
+        write_covered(args.out, args.seed)
     return status
 
 
@@ -68,6 +67,18 @@ def copy_held_out(split: Path, source: Path, target: Path) -> None:
     for path in images.list_images(source):
         if parts.get(path.stem) == "test":
             shutil.copy(path, target)
+
+
+def write_hands(out: Path, hands_dir: Path, repeats: int, seed: int) -> int:
+    """The faces behind the held-out hands, and what the hands hide; the exit status of `hand_generator`."""
+    for part in ("images", "masks"):
+        copy_held_out(hands_dir / "split.csv", hands_dir / part, out / "hands" / part)
+    flags = {"faces_dir": "faces", "masks_dir": "masks", "hands_dir": "hands", "fahand_dir": "fahand"}
+    folders = [text for name, folder in flags.items() for text in (f"--{name}", str(out / folder))]
+    chance = ["--rotations", "0", "--repeats", str(repeats), "--seed", str(seed)]
+    status = generate([*folders, "--mahand_dir", str(out / "mahand"), *chance])
+    write_hand_masks(out)
+    return status
 
 
 def write_hand_masks(out: Path) -> None:
@@ -90,6 +101,23 @@ def write_scenes(out: Path, backgrounds_dir: Path, seed: int) -> None:
         scene, left = shrink_onto(background, image, np.uint8(FOREGROUND) * face, face, mask > 0, rng)
         images.write_rgb(out / "scene" / f"{path.stem}.jpg", scene)
         images.write_mask(out / "mascene" / f"{path.stem}.png", left)
+
+
+def write_covered(out: Path, seed: int) -> None:
+    """Where the faces are without their glasses, 0/255; those that wear glasses; and all behind a rectangle."""
+    for number, path in enumerate(images.list_images(out / "faces")):
+        rng = np.random.default_rng([seed, number])
+        image, ids = images.read_pair(path, out / "masks" / f"{path.stem}.png")
+        face = face_of(ids, ids=True)
+        mask = np.uint8(FOREGROUND) * face
+        images.write_mask(out / "maface" / f"{path.stem}.png", mask)
+        if (ids == CELEBAMASK.id("eye_g")).any():
+            (out / "glasses").mkdir(exist_ok=True)
+            shutil.copy(path, out / "glasses")
+            images.write_mask(out / "maglasses" / f"{path.stem}.png", mask)
+        covered, left = cover_with_rectangle(image, mask, face, rng)
+        images.write_rgb(out / "covered" / f"{path.stem}.jpg", covered)
+        images.write_mask(out / "macovered" / f"{path.stem}.png", left)
 
 
 def share_called_face(hands: Path, predicted: Path) -> float:

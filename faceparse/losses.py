@@ -160,7 +160,10 @@ def create_loss(spec: str) -> Loss:
 def _term(text: str, spec: str) -> tuple[float, Loss]:
     weight, _, name = text.rpartition("*")
     try:
-        return float(weight or 1), LOSSES[name.strip()]
+        factor, loss = float(weight or 1), LOSSES[name.strip()]
+        if not 0 <= factor < float("inf"):
+            raise ValueError("a weight is a finite number of at least 0")
+        return factor, loss
     except (KeyError, ValueError) as error:
         choices = ", ".join(LOSSES)
         raise ValueError(f"loss {spec!r}: {text!r} is no weight*name with a name out of {choices}") from error

@@ -114,7 +114,8 @@ def _painted(image: np.ndarray, where: np.ndarray, colour: np.ndarray, rng: np.r
 
 def _filling(background: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """The middle of a background at size (H, W), nothing squeezed."""
-    scale = max(hw[0] / background.shape[0], hw[1] / background.shape[1])
-    h, w = max(hw[0], round(background.shape[0] * scale)), max(hw[1], round(background.shape[1] * scale))
-    top, left = (h - hw[0]) // 2, (w - hw[1]) // 2
-    return cv2.resize(background, (w, h))[top : top + hw[0], left : left + hw[1]].copy()
+    height, width = background.shape[:2]
+    scale = max(hw[0] / height, hw[1] / width)
+    h, w = (min(of, max(1, round(side / scale))) for side, of in zip(hw, (height, width), strict=True))
+    top, left = (height - h) // 2, (width - w) // 2
+    return cv2.resize(background[top : top + h, left : left + w], hw[::-1])  # cut first: it may be a long strip

@@ -129,7 +129,7 @@ def test_a_sum_weighs_its_terms() -> None:
     assert create_loss("ce + 0.5*dice")(logits, target).item() == pytest.approx(expected.item())
 
 
-@pytest.mark.parametrize("spec", ["mse", "ce+", "x*ce", "ce+2*"])
+@pytest.mark.parametrize("spec", ["mse", "ce+", "x*ce", "ce+2*", "nan*ce", "inf*ce", "-1*dice"])
 def test_a_loss_that_does_not_exist_is_named_with_the_choices(spec: str) -> None:
     with pytest.raises(ValueError, match="ce, bce, soft_bce, dice"):
         create_loss(spec)

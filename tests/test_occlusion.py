@@ -77,3 +77,15 @@ def test_a_rectangle_covers_a_part_of_the_face_and_no_more(face: tuple[np.ndarra
         assert (covered[2:20] == image[2:20]).all()  # far from the face
     nothing = np.zeros_like(mask)
     assert cover_with_rectangle(image, nothing, nothing > 0, np.random.default_rng(0))[0] is image
+
+
+def test_a_background_that_is_a_long_strip_fills_the_picture_with_its_middle(
+    face: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Enlarged before it is cut, this one would have 3000 times the pixels of the picture."""
+    monkeypatch.setattr(occlusion, "ALONE_CHANCE", 1.0)
+    image, mask = face
+    strip = np.zeros((1, 3001, 3), np.uint8)
+    strip[:, 1500] = (10, 20, 30)
+    scene, _ = shrink_onto(strip, image, mask, mask > 0, mask > 0, np.random.default_rng(0))
+    assert scene.shape == image.shape and (scene == (10, 20, 30)).all()

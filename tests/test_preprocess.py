@@ -136,7 +136,7 @@ def test_a_part_is_where_it_is_brighter_than_0_not_where_it_is_255(tmp_path: Pat
 
 
 def test_the_choices_are_the_label_sets_that_parts_can_make() -> None:
-    assert preprocess.CHOICES == ["face", "hair", "celebamask"]
+    assert preprocess.CHOICES == ["face", "face_with_glasses", "hair", "celebamask"]
     with pytest.raises(SystemExit):
         preprocess.parse_args(["--masks_parts", "a", "--output_mask", "b", "--labels", "person"])
 
@@ -416,3 +416,35 @@ def test_a_split_that_names_no_picture_and_flags_that_need_each_other_are_refuse
     for flags in (["--faces_dir", str(photos)], ["--faces_dir", str(photos), "--output_faces", "x"]):
         with pytest.raises(SystemExit):
             make(tmp_path, anno, *flags)
+
+
+def test_photos_are_never_written_over_nor_into_the_masks(tmp_path: Path, anno: Path, photos: Path) -> None:
+    before = (photos / "0.jpg").read_bytes()
+    for folder in (photos, photos / ".." / photos.name, tmp_path / "masks"):
+        with pytest.raises(SystemExit):
+            make(tmp_path, anno, "--size", "3", "--faces_dir", str(photos), "--output_faces", str(folder))
+    assert (photos / "0.jpg").read_bytes() == before
+
+
+def test_a_photo_gets_the_name_of_its_mask_and_none_is_left_without(
+    tmp_path: Path, anno: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.open(photos / "0.jpg").save(photos / "00000.png")
+    (photos / "0.jpg").unlink()
+    next(anno.rglob("*7_*.png")).write_bytes(b"broken")
+    faces = ["--size", "3", "--faces_dir", str(photos), "--output_faces", str(tmp_path / "faces")]
+    assert make(tmp_path, anno, *faces) == 1
+    assert sorted(path.name for path in (tmp_path / "faces").iterdir()) == ["0.png", "4001.jpg"]
+
+
+def test_another_split_into_the_same_folder_is_refused(
+    tmp_path: Path, anno: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a picture to test on would stay among those to train on."""
+    split = tmp_path / "split.csv"
+    split.write_text("0.jpg,True\n7.jpg,False\n")
+    assert make(tmp_path, anno, "--split", str(split)) == 0
+    split.write_text("0.jpg,False\n7.jpg,False\n")
+    assert make(tmp_path, anno, "--split", str(split)) == 1
+    assert "masks/train/0.png: by" in (told := capsys.readouterr().err) and "it belongs into test" in told
+    assert not (tmp_path / "masks/test/0.png").exists()

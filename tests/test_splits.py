@@ -68,3 +68,18 @@ def test_the_command_writes_what_training_reads(
     assert read_split(tmp_path / "c.csv") == {"1": "train", "2": "val"}
     assert main([str(tmp_path / "d.csv"), *faces, "--sizes", "9/1/1"]) == 1
     assert not (tmp_path / "d.csv").exists()
+    (tmp_path / "faces" / "1.jpg").unlink()
+    (tmp_path / "faces" / "2.jpg").unlink()
+    assert main([str(tmp_path / "e.csv"), *faces, *official]) == 1  # 3.jpg is left, which is not in the mapping
+    assert "names no picture of" in capsys.readouterr().err and not (tmp_path / "e.csv").exists()
+
+
+def test_a_spreadsheets_mark_and_empty_lines_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_text("\ufeff1.jpg,True\n\n2.jpg,False\n,\n", encoding="utf-8")
+    assert read_split(tmp_path / "split.csv") == {"1": "train", "2": "test"}
+
+
+def test_a_picture_in_two_parts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_text("1.jpg,True\n1.jpg,True\n1.png,False\n")
+    with pytest.raises(ValueError, match="line 3: 1 is in train already"):
+        read_split(tmp_path / "split.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from faceparse import checkpoint, images
 from faceparse.commands.train import main
+from faceparse.commands.train_flags import AUGMENTATIONS
 from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, Wild
-from faceparse.data.folder import TrainingData, find_pairs, split_pairs, to_ids
+from faceparse.data.folder import Pair, TrainingData, find_pairs, repeat_factors, split_pairs, to_ids
 from faceparse.data.splits import read_split
 from faceparse.engine import create_average, create_optimizer, create_schedule
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE
@@ -71,7 +73,8 @@ def test_a_training_leaves_weights_curves_and_a_record_of_itself(folders: Path) 
     assert "--epochs 2" in best.about["command"] and json.loads(best.about["scores"])["val_iou"] >= 0
     rows = list(csv.DictReader((run / "curves.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert set(rows[0]) == {"epoch", "train_loss", "val_loss", "val_iou", "val_dice", "lr"}
+    assert set(rows[0]) == {"epoch", "train_loss", "val_loss", "val_iou", "val_dice", "lr", "seconds"}
+    assert all(float(row["seconds"]) > 0 for row in rows)
     assert images.read_rgb(run / "curves.png").shape[2] == 3
     start = json.loads((run / "run.json").read_text())[0]
     assert {"command", "settings", "pictures", "versions", "git"} <= set(start) and start["versions"][
@@ -142,9 +145,9 @@ def test_init_with_other_classes_keeps_everything_but_the_head_of_those(
     hair = CELEBAMASK.id("hair")
     assert torch.allclose(new.model.head.weight[1], old.model.head.weight[hair])
     assert torch.allclose(new.model.decoder.laterals[0].weight, old.model.decoder.laterals[0].weight)
-    assert "loaded whole" in capsys.readouterr().err  # background and hair are known to it
+    assert "best.safetensors: loaded; left out: the head of skin, nose, " in capsys.readouterr().err
     assert train(folders, *flags[:2], "--init", str(first), run="third", masks="ids") == 0
-    assert "loaded, but for the head of face" in capsys.readouterr().err
+    assert "loaded, but for the head of face, which is new; left out: the head of skin" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -208,6 +211,35 @@ def test_every_batch_holds_its_share_of_hands(with_hands: int, hands: int, expec
     assert list(batches) == drawn
     batches.epoch = 1
     assert list(batches) != drawn
+
+
+def test_pictures_of_rare_classes_are_drawn_more_often_in_an_epoch_of_the_same_length(folders: Path) -> None:
+    """Class 1 is in 16 pictures of 16, class 2 in one: sqrt(.25 / (1 / 16)) = 2; a class of 4, 1/4, is not rare."""
+
+    def pair(i: int) -> Pair:
+        shown = {1} | ({2} if i == 0 else set()) | ({3} if i < 4 else set())
+        return Pair(Path(f"{i}.jpg"), Path(f"{i}.png"), False, frozenset(shown))
+
+    pairs = [pair(i) for i in range(16)]
+    assert repeat_factors(pairs, 0.25).tolist() == [2.0] + [1.0] * 15
+    assert repeat_factors(pairs, 0.0).tolist() == [1.0] * 16
+    batches = BatchesWithHands(16, 0, batch_size=4, hands=0, seed=0, repeats=np.array([2.5] + [1.0] * 15))
+    drawn: list[int] = []
+    for batches.epoch in range(200):
+        epoch = [draw.index for batch in batches for draw in batch]
+        assert len(epoch) == 16 and max(map(epoch.count, range(1, 16))) == 1
+        drawn += epoch
+    assert drawn.count(0) / 200 == pytest.approx(16 * 2.5 / 17.5, abs=0.15)
+
+
+def test_rare_classes_are_counted_in_the_masks(folders: Path) -> None:
+    ids = images.read_mask(folders / "ids" / "3.png")
+    ids[:2, :2] = CELEBAMASK.id("neck_l")
+    images.write_mask(folders / "ids" / "3.png", ids, CELEBAMASK)
+    pairs = {pair.image.stem: pair for pair in find_pairs(folders / "faces", folders / "ids", CELEBAMASK)}
+    assert [stem for stem, pair in pairs.items() if CELEBAMASK.id("neck_l") in pair.classes] == ["3"]
+    assert pairs["0"].classes == set(np.unique(images.read_mask(folders / "ids" / "0.png"))) - {0}
+    assert train(folders, "--epochs", "1", "--labels", "celebamask", "--rare", "0.5", masks="ids") == 0
 
 
 def break_mask(folders: Path, fault: str) -> str:
@@ -363,6 +395,7 @@ def test_flags_that_contradict_each_other_are_refused(folders: Path) -> None:
         ["--size", "8"],
         ["--scale", "0", "0"],
         ["--lr", "-1"],
+        ["--background_ratio", "0.5"],
     ):
         with pytest.raises(SystemExit):
             train(folders, *flags)
@@ -409,3 +442,15 @@ def test_classes_of_ones_own_are_trained_with_hands_over_them(folders: Path, tmp
     assert train(folders, *flags, masks="ids") == 0
     labels = checkpoint.load(folders / "run" / "best.safetensors").labels
     assert (labels.name, labels.classes) == ("own", ("background", "skin", "rest"))
+
+
+def test_augmentation_is_set_by_name(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {field.name for field in dataclasses.fields(Augment)} == {"size", "scale", *AUGMENTATIONS}
+    assert train(folders, "--epochs", "1", "--augment", "rotation=0", "jpeg=1") == 0
+    assert json.loads((folders / "run" / "run.json").read_text())[0]["settings"]["augment"] == [
+        ["rotation", 0.0],
+        ["jpeg", 1.0],
+    ]
+    with pytest.raises(SystemExit):
+        train(folders, "--augment", "shear=3")
+    assert "a name out of flip, rotation" in capsys.readouterr().err

@@ -59,6 +59,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not bool(args.faces_dir) == bool(args.output_faces) <= bool(args.size):
         parser.error("--faces_dir and --output_faces go together, and with --size")
+    if args.output_faces and args.output_faces.resolve() in (args.faces_dir.resolve(), args.output_mask.resolve()):
+        parser.error("--output_faces takes a folder of its own: neither the photos' nor the masks'")
     return args
 
 
@@ -94,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan(pictures: dict[int, list[Path]], args: argparse.Namespace) -> list[Task]:
-    """What is to be written where; ValueError when --split names none of the pictures."""
-    from faceparse.data.splits import read_split
+    """What is to be written where; ValueError when --split names none, or an earlier run had another split."""
+    from faceparse.data.splits import PARTS, read_split
 
     part_of = read_split(args.split) if args.split else None
     photos = photos_by_number(args.faces_dir) if args.faces_dir else {}
@@ -107,8 +109,12 @@ def plan(pictures: dict[int, list[Path]], args: argparse.Namespace) -> list[Task
         photo = face = None
         if args.faces_dir:
             photo = photos.get(number, args.faces_dir / f"{number}.jpg")  # reading it will say that it is missing
-            face = args.output_faces / part / photo.name
-        tasks.append(Task(paths, args.output_mask / part / f"{number}.png", photo, face))
+            face = args.output_faces / part / f"{number}.{'png' if photo.suffix.lower() == '.png' else 'jpg'}"
+        mask = args.output_mask / part / f"{number}.png"
+        for other in PARTS if part else ():
+            if other != part and (stale := args.output_mask / other / mask.name).exists():
+                raise ValueError(f"{stale}: by {args.split} it belongs into {part}; delete it or choose another folder")
+        tasks.append(Task(paths, mask, photo, face))
     if not tasks:
         raise ValueError(f"{args.split}: it names none of the {len(pictures)} pictures, which are called 0, 1, 2 ...")
     return tasks
@@ -159,5 +165,7 @@ def fault_of(task: Task, labels: LabelSet, size: int | None) -> str | None:
             celebamask.write_face(task.photo, task.face, size)
         celebamask.write_mask(task.parts, task.mask, labels, size)
     except ValueError as error:
+        if task.face is not None:
+            task.face.unlink(missing_ok=True)  # training refuses a photo without a mask
         return str(error)
     return None

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from faceparse import images
-from faceparse.commands.places import Place
+from faceparse.commands.places import Place, path_key
 from faceparse.commands.score_pictures import Shown, draw_confusion, draw_worst
 from faceparse.labels import LabelSet
 
@@ -141,11 +141,6 @@ def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]
 def _sub_folder(folder: Path, places: Iterable[Place]) -> Path:
     """`scores`, or `scores2` ... where pictures or masks have a folder of that name."""
     files = (path for place in places for path in (place.picture, place.mask, place.overlay, place.truth) if path)
-    taken = {_key(parent) for parent in {path.parent for path in files}}
+    taken = {path_key(parent) for parent in {path.parent for path in files}}
     names = chain(["scores"], (f"scores{number}" for number in count(2)))
-    return next(path for path in (folder / name for name in names) if _key(path) not in taken)
-
-
-def _key(path: Path) -> str:
-    """Equal for paths that may be one folder, on disks that know no capitals too."""
-    return os.fspath(path.resolve()).casefold()
+    return next(path for path in (folder / name for name in names) if path_key(path) not in taken)

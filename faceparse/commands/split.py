@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         there = {Path(name).stem for name in pictures}
         rows = celeba_split(args.mapping, args.partition)
         rows = [row for row in rows if Path(row[0]).stem in there] if pictures else rows
+        if not rows:
+            raise ValueError(f"{args.mapping}: it names no picture of {args.faces_dir}, which are to be called N.jpg")
     write_split(args.out, rows)
     counts = Counter(part for _, part in rows)
     print(f"{args.out}: " + ", ".join(f"{counts[part]} {part}" for part in PARTS), file=sys.stderr)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     for epoch in range(finished, args.epochs):
         torch.manual_seed(args.seed + epoch)  # dropout: a resumed training draws what an uninterrupted one would have
         draws.epoch = epoch
+        start = time.perf_counter()
         with journal.epoch_progress(epoch, args.epochs, len(batches)) as on_step:
             train_loss = engine.train_one_epoch(
                 model, average, batches, loss_fn, optimizer, scheduler, device, args.precision, args.clip_norm, on_step
@@ -85,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
             "val_iou": foreground_mean(confusion.iou()),
             "val_dice": foreground_mean(confusion.dice()),
             "lr": optimizer.param_groups[-1]["lr"],
+            "seconds": time.perf_counter() - start,
         }
         journal.record_epoch(row)
         journal.record_picture("validation", draw_masks(average.module, faces, device), epoch + 1)
@@ -98,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
         state = {name: part.state_dict() for name, part in parts.items()}
         state |= {"recipe": recipe(args, data), "epoch": epoch + 1, "best": best, "rows": journal.rows}
         checkpoint.save_state(state_path(args), state)
-        say(f"epoch {epoch + 1}: " + ", ".join(f"{key} {row[key]:.4f}" for key in row if key not in ("epoch", "lr")))
+        told = [f"{key} {row[key]:.4f}" for key in row if key not in ("epoch", "lr", "seconds")]
+        say(f"epoch {epoch + 1}: {', '.join(told)}")
     say(f"best validation IoU {best:.4f}: {args.weights_dir / 'best.safetensors'}; try it with test.py --weights_path")
     return 0
 
@@ -138,11 +143,9 @@ def build_model(args: argparse.Namespace, labels: LabelSet) -> tuple[Segmenter, 
                     f"{args.init} has {name} {getattr(start.design, name)}, not {value}; leave the flag out"
                 )
         model, fresh = checkpoint.model_for(start, labels)
-        say(
-            f"{args.init}: loaded whole"
-            if not fresh
-            else f"{args.init}: loaded, but for the head of {', '.join(fresh)}"
-        )
+        dropped = [name for name in start.labels.classes if name not in labels.classes]
+        new = f", but for the head of {', '.join(fresh)}, which is new" if fresh else "" if dropped else " whole"
+        say(f"{args.init}: loaded{new}" + (f"; left out: the head of {', '.join(dropped)}" if dropped else ""))
         return model, start.design, Preprocess(args.size, start.preprocess.mean, start.preprocess.std)
     widths = tuple(args.widths) if args.widths else None
     design = checkpoint.Design(args.arch or DEFAULT_ARCH, args.encoder or DEFAULT_ENCODER, args.output_stride, widths)
@@ -171,6 +174,7 @@ def load_batches(
     from torch.utils.data import DataLoader
 
     from faceparse.data.batches import BatchesWithHands, TrainingFaces, Wild
+    from faceparse.data.folder import repeat_factors
     from faceparse.transforms import Augment
 
     has_hands = bool(data.with_hands or data.hands)
@@ -180,8 +184,12 @@ def load_batches(
         hands_a_batch = 1  # every batch holds its share, however small
     backgrounds = args.background_ratio if data.backgrounds else 0.0
     wild = Wild(args.shape_ratio, args.rectangle_ratio, backgrounds)
-    faces = TrainingFaces(data, labels, Augment(args.size, scale=tuple(args.scale)), preprocess, wild)
-    draws = BatchesWithHands(len(data.training), len(data.with_hands), args.batch_size, hands_a_batch, args.seed)
+    augment = replace(Augment(args.size, scale=tuple(args.scale)), **dict(args.augment))
+    faces = TrainingFaces(data, labels, augment, preprocess, wild)
+    repeats = repeat_factors(data.training, args.rare)
+    draws = BatchesWithHands(
+        len(data.training), len(data.with_hands), args.batch_size, hands_a_batch, args.seed, repeats
+    )
     return draws, DataLoader(faces, batch_sampler=draws, **workers(args, device))
 
 
@@ -224,7 +232,7 @@ def restore(args: argparse.Namespace, data: TrainingData, parts: dict[str, Any],
 def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     """What must stay the same when a training goes on, in plain types."""
     names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
-    names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "background_ratio"]
+    names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "background_ratio", "rare"]
     return {name: getattr(args, name) for name in names} | data.counts()
 
 

@@ -13,6 +13,22 @@ from faceparse.labels import LABEL_SETS
 from faceparse.models import ARCHITECTURES
 
 DEFAULT_ARCH, DEFAULT_ENCODER = "fpn", "mobilenetv2_100"
+STRIDES = ", ".join(f"{name} {a.output_stride}" for name, a in ARCHITECTURES.items() if a.output_stride < 32)
+BACKGROUND_RATIO = 0.15
+
+AUGMENTATIONS = (
+    "flip",
+    "rotation",
+    "shift",
+    "brightness",
+    "contrast",
+    "saturation",
+    "tint",
+    "grey",
+    "blur",
+    "jpeg",
+)
+"""The fields of `faceparse.transforms.Augment` that `--augment` sets; spelled out, for that imports torch."""
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -35,8 +51,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--labels",
         metavar="SET",
         default="face",
-        help=f"classes to learn: {', '.join(LABEL_SETS)}, or a .json file with classes of your own; face and hair are "
-        "also read from 19-class masks",
+        help=f"classes to learn: {', '.join(LABEL_SETS)}, or a .json file with classes of your own; face, "
+        "face_with_glasses and hair are also read from 19-class masks",
     )
     data.add_argument(
         "--fahand_dir",
@@ -67,8 +83,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--background_ratio",
         metavar="SHARE",
         type=share,
-        default=0.15,
-        help="share of the pictures that are shrunk onto one of --backgrounds_dir, 0 to 1",
+        help="share of the pictures that are shrunk onto one of --backgrounds_dir, 0 to 1 "
+        f"(default: {BACKGROUND_RATIO})",
     )
     data.add_argument(
         "--shape_ratio",
@@ -83,6 +99,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=share,
         default=0.0,
         help="share of the pictures in which a rectangle covers a part of the face, 0 to 1",
+    )
+    data.add_argument(
+        "--rare",
+        metavar="SHARE",
+        type=share,
+        default=0.0,
+        help="draw pictures with a class that fewer than this share of them show more often: sqrt(SHARE / its share) "
+        "times (repeat factor sampling, arXiv 1908.03195); 0: all equally often, 0.5 brings up necklaces and hats",
     )
     data.add_argument(
         "--split",
@@ -123,7 +147,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--output_stride",
         type=int,
         choices=(8, 16, 32),
-        help="picture pixels per pixel of the encoder's last feature (default: the paper's; deeplabv3: 8, others: 32)",
+        help=f"picture pixels per pixel of the encoder's last feature (default: the reference's; {STRIDES}, others 32)",
     )
     model.add_argument(
         "--widths",
@@ -151,6 +175,15 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         nargs=2,
         default=(0.6, 1.6),
         help="smallest and largest zoom of a face",
+    )
+    recipe.add_argument(
+        "--augment",
+        metavar="NAME=X",
+        type=setting,
+        nargs="+",
+        default=[],
+        help=f"amounts of augmentation, for instance rotation=10 blur=0; {', '.join(AUGMENTATIONS)} "
+        "(default: those of faceparse.transforms.Augment)",
     )
     recipe.add_argument("--loss", metavar="SUM", default="ce+dice", help="losses and weights, for instance ce+0.5*dice")
     recipe.add_argument(
@@ -208,6 +241,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("give either --fahand_dir and --mahand_dir, or --hands_dir")
     if args.hand_ratio is not None and not (args.fahand_dir or args.hands_dir):
         parser.error("--hand_ratio needs hands: give --fahand_dir and --mahand_dir, or --hands_dir")
+    if args.background_ratio is not None and not args.backgrounds_dir:
+        parser.error("--background_ratio needs --backgrounds_dir")
+    args.background_ratio = BACKGROUND_RATIO if args.background_ratio is None else args.background_ratio
     if args.init and (args.encoder_weights != "none" or args.partial_encoder_weights):
         parser.error("--init brings the encoder's weights along: leave --encoder_weights out")
     if not 0 < args.scale[0] <= args.scale[1]:
@@ -221,6 +257,14 @@ def positive(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
     return value
+
+
+def setting(text: str) -> tuple[str, float]:
+    """`rotation=10` as a name and a number."""
+    name, _, value = text.partition("=")
+    if name not in AUGMENTATIONS:
+        raise argparse.ArgumentTypeError(f"expected NAME=NUMBER with a name out of {', '.join(AUGMENTATIONS)}")
+    return name, positive(value)
 
 
 def share(text: str) -> float:

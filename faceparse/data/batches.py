@@ -128,11 +128,15 @@ class BatchesWithHands(Sampler[list[Draw]]):
     """Every batch holds `hands` draws with a hand; the others go through the shuffled faces once an epoch.
 
     `with_hands` is the number of ready-made pictures with hands, of which a batch then holds fewer than `batch_size`; 0
-    means that hands are pasted over the batch's own faces.
+    means that hands are pasted over the batch's own faces. An epoch is as long with `repeats`, float (faces,), which
+    say how often each face is drawn in proportion to the others (by default once); fractions are drawn by chance.
     """
 
-    def __init__(self, faces: int, with_hands: int, batch_size: int, hands: int, seed: int):
+    def __init__(
+        self, faces: int, with_hands: int, batch_size: int, hands: int, seed: int, repeats: np.ndarray | None = None
+    ):
         self.faces, self.with_hands, self.hands, self.seed = faces, with_hands, hands, seed
+        self.repeats = np.ones(faces) if repeats is None else repeats
         self.faces_a_batch = batch_size - (hands if with_hands else 0)
         if self.faces_a_batch < 1:
             raise ValueError(
@@ -145,7 +149,8 @@ class BatchesWithHands(Sampler[list[Draw]]):
 
     def __iter__(self) -> Iterator[list[Draw]]:
         rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(self.faces)
+        chance = np.random.default_rng([self.seed, self.epoch, 1]).random(self.faces)
+        order = rng.permutation(np.repeat(np.arange(self.faces), (self.repeats + chance).astype(int)))
         for step in range(len(self)):
             chosen = np.resize(order[step * self.faces_a_batch :], self.faces_a_batch)
             indices = [(int(i), False) for i in chosen]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -17,17 +19,24 @@ from faceparse.labels import FOREGROUND, IGNORE, LabelSet, holds_ids
 from hand_generator.hands import pairs_in, read_hands
 from hand_generator.paste import Hand
 
+BACKGROUND_SIDE = 1024
+"""Longer side, in pixels, of the backgrounds that a training keeps in memory (2.4 MB a photo)."""
+
 Change = Callable[[np.ndarray, np.ndarray, bool, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 """(picture, mask, whether the mask holds ids, random generator) -> both, changed."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture, its mask, and whether the mask is 0/255 (else it holds class ids)."""
+    """A picture, its mask, whether the mask is 0/255 (else it holds class ids), and which classes it shows.
+
+    `classes` are ids of the label set that it was found for, without background and `IGNORE`.
+    """
 
     image: Path
     mask: Path
     binary: bool
+    classes: frozenset[int]
 
     def read(self, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
         """uint8 (H, W, 3) RGB and uint8 (H, W) ids of `labels`, at the mask's size."""
@@ -100,27 +109,28 @@ def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet) -> list[Pair
             f"({len(lonely)} of {len(lonely) + len(pairs)} pictures have none)"
         )
 
-    def check(pair: tuple[Path, Path]) -> tuple[int, bool, Pair]:
+    def check(pair: tuple[Path, Path]) -> tuple[int, Pair]:
         image, mask_path = pair
         mask = images.read_mask(mask_path)
         factor = images.check_sizes(image, images.size_of(image), mask_path, mask.shape)
         binary = is_binary(mask_path, mask, labels)
-        return factor, bool((to_ids(mask, labels, binary) % IGNORE).any()), Pair(image, mask_path, binary)
+        shown = np.flatnonzero(np.bincount(to_ids(mask, labels, binary).ravel()))
+        return factor, Pair(image, mask_path, binary, frozenset(shown.tolist()) - {0, IGNORE})
 
     with ThreadPoolExecutor() as pool:
         checked = list(tqdm(pool.map(check, pairs), f"checking {masks_dir.name}", len(pairs), unit="mask", leave=False))
-    if not any(foreground for _, foreground, _ in checked):
+    if not any(pair.classes for _, pair in checked):
         wanted = ", ".join(labels.classes[1:])
         raise ValueError(f"{masks_dir}: no mask shows any of {wanted}; write masks of 0 and 1 as 0 and {FOREGROUND}")
-    factors = [factor for factor, _, _ in checked]
+    factors = [factor for factor, _ in checked]
     usual = max(set(factors), key=factors.count)
-    for factor, _, pair in checked:
+    for factor, pair in checked:
         if factor != usual:  # one odd size in a folder is a mistake; all masks at half size is how CelebAMask-HQ comes
             raise ValueError(
                 f"{pair.mask}: its picture {pair.image} is {factor} times as large, "
                 f"the others are {usual} times as large; resize one"
             )
-    return [pair for _, _, pair in checked]
+    return [pair for _, pair in checked]
 
 
 def of_these_faces(with_hands: Sequence[Pair], fahand_dir: Path, faces: Sequence[Pair]) -> list[Pair]:
@@ -164,6 +174,17 @@ def split_pairs(pairs: Sequence[Pair], split: Path | None, share: float, seed: i
     return training, validation
 
 
+def repeat_factors(pairs: Sequence[Pair], rare: float) -> np.ndarray:
+    """How often each picture is drawn, at least 1, float64 (pairs,), so that classes of few pictures are seen more.
+
+    A class that the share f of the pictures shows makes them sqrt(`rare` / f) times as likely, if f is under `rare`; of
+    its classes a picture takes the rarest. Repeat factor sampling, Gupta et al. 2019 (https://arxiv.org/abs/1908.03195).
+    """
+    counts = Counter(class_id for pair in pairs for class_id in pair.classes)
+    factor = {class_id: math.sqrt(rare * len(pairs) / count) for class_id, count in counts.items()}
+    return np.array([max([1.0, *(factor[class_id] for class_id in pair.classes)]) for pair in pairs])
+
+
 def find_hands(hands_dir: Path) -> list[Hand]:
     """The hands of a folder with images/ and masks/ of equal stems; with a split.csv in it, those of its True rows.
 
@@ -182,5 +203,9 @@ def find_hands(hands_dir: Path) -> list[Hand]:
 
 
 def read_backgrounds(folder: Path) -> list[np.ndarray]:
-    """The pictures of a folder, uint8 (H, W, 3) RGB. Raises FileNotFoundError and ValueError naming what is unfit."""
-    return [images.read_rgb(path) for path in images.list_images(folder)]
+    """The pictures of a folder, uint8 (H, W, 3) RGB, large ones at `BACKGROUND_SIDE`.
+
+    Raises FileNotFoundError and ValueError naming what is unfit.
+    """
+    pictures = map(images.read_rgb, images.list_images(folder))
+    return [images.resize(x, images.fitted(x.shape, min(BACKGROUND_SIDE, max(x.shape[:2])))) for x in pictures]

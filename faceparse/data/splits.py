@@ -20,18 +20,25 @@ PARTS = ("train", "val", "test")
 
 
 def read_split(path: Path) -> dict[str, str]:
-    """Stem -> "train", "val" or "test" from CSV rows `name,True|False` or `name,train|val|test`."""
+    """Stem -> "train", "val" or "test" from CSV rows `name,True|False` or `name,train|val|test`.
+
+    Raises FileNotFoundError, and ValueError for other rows and for a picture in two parts.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of a split")
-    parts = {}
+    parts: dict[str, str] = {}
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             for number, row in enumerate(csv.reader(file), 1):
+                if not "".join(row).strip():
+                    continue
                 if len(row) < 2 or row[1].strip().lower() not in SPLIT_WORDS:
                     if number == 1:
                         continue  # a heading
                     raise ValueError(f"{path}, line {number}: expected name,True or name,False, got {','.join(row)!r}")
-                parts[Path(row[0].strip()).stem] = SPLIT_WORDS[row[1].strip().lower()]
+                stem, part = Path(row[0].strip()).stem, SPLIT_WORDS[row[1].strip().lower()]
+                if parts.setdefault(stem, part) != part:
+                    raise ValueError(f"{path}, line {number}: {stem} is in {parts[stem]} already; keep one of the rows")
     except csv.Error as error:
         raise ValueError(f"{path}: not a text file of rows name,True|False") from error
     return parts
@@ -83,7 +90,7 @@ def celeba_split(mapping: Path, partition: Path) -> list[tuple[str, str]]:
 
 def _lines(path: Path, columns: int) -> Iterable[tuple[int, list[str]]]:
     """Number and words of each line that is not empty; ValueError for another number of words."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines(), 1):
         words = line.split()
         if words and len(words) != columns:
             raise ValueError(f"{path}, line {number}: expected {columns} columns, got {line!r}")

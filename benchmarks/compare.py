@@ -1,0 +1,355 @@
+"""Train several models in the same way, score them on the same held-out pictures, and put them into one table.
+
+    python benchmarks/compare.py models --faces_dir data/images --masks_dir data/masks --split SPLIT.csv \\
+        --encoders_dir ENCODERS --out runs/compare
+
+`COMPARISONS` below says what is compared; benchmarks/README.md has a command and the published table for each. A row is
+train.py, then test.py on the False rows of the split. Rows that are finished are kept and one that was interrupted goes
+on after its last epoch, so the same command may be given again. Writes OUT/COMPARISON/table.md and table.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faceparse import images
+from faceparse.commands import finish, whole_from
+from faceparse.labels import CELEBAMASK
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TRAINING = "--faces_dir {faces_dir} --masks_dir {masks_dir} --split {split}"
+HELD_OUT = "--images_path {faces_dir} --masks_path {masks_dir} --split {split}"
+"""test.py's flags for the False rows of --split."""
+
+BACKGROUNDS_FOR_TESTS = 5
+"""Every fifth background is kept out of training, for scenes to score on."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is trained and scored, as flags with {names}: this script's own flags (of the folders that not everybody
+    has, those in `needs`), and {held_out}, {backgrounds_train} and {backgrounds_test}, which are made below --out.
+
+    `shared` and `rows` are flags of train.py; a file of --encoders_dir that belongs to a row's encoder is added.
+    `layout` are flags of held_out.py, which makes {held_out} (empty: not needed); `tests` are flags of test.py. The
+    table shows `measure` of the foreground classes `heads`, or, with several tests, of the only one in each test.
+    """
+
+    about: str
+    shared: str
+    rows: dict[str, str]
+    size: int
+    epochs: int
+    tests: dict[str, str]
+    measure: str
+    heads: tuple[str, ...] = ()
+    published: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    layout: str = ""
+    needs: tuple[str, ...] = ()
+    batch_size: int = 16
+
+
+def grid(architectures: Sequence[str], encoders: Sequence[str]) -> dict[str, str]:
+    """A row for each architecture on each encoder."""
+    return {f"{arch}-{encoder}": f"--arch {arch} --encoder {encoder}" for arch in architectures for encoder in encoders}
+
+
+def with_mean(scores: Sequence[float]) -> tuple[float, ...]:
+    """Scores of the classes, and their mean."""
+    return (*scores, sum(scores) / len(scores))
+
+
+PARTS = (*CELEBAMASK.classes[1:], "mean")
+
+# skin nose eye_g, eyes, brows, ears, mouth, lips, hair hat ear_r neck_l neck cloth: in the order of the ids
+PUBLISHED = {
+    "published: FPN + MobileNetV2, 1250 pictures": with_mean(
+        (
+            *(0.924, 0.883, 0.757, 0.839, 0.835, 0.794, 0.783, 0.777, 0.775),
+            *(0.848, 0.827, 0.846, 0.892, 0.504, 0.54, 0.151, 0.828, 0.744),
+        )
+    )
+}
+
+COVERING = "--rectangle_ratio 0.3"
+WILD = {
+    "hands": "--hands_dir {hands_dir} --hand_ratio 0.4",
+    "shapes": "--shape_ratio 0.3",
+    "rectangles": "--rectangle_ratio 0.3",
+    "backgrounds": "--backgrounds_dir {backgrounds_train} --background_ratio 0.3",
+}
+
+COMPARISONS = {
+    "models": Comparison(
+        "Dice of each class, pooled over the held-out pictures",
+        shared="--loss dice --labels celebamask",
+        rows=grid(("unet", "pspnet", "fpn", "pan", "deeplabv3plus"), ("resnet34", "mobilenetv2_100")),
+        size=192,
+        epochs=8,
+        tests={"clean": HELD_OUT},
+        measure="dice",
+        heads=PARTS,
+        published=PUBLISHED,
+    ),
+    "hair": Comparison(
+        "Dice of hair, pooled over the held-out pictures",
+        shared="--labels hair --encoder mobilenetv2_100",
+        rows={"unet": "--arch unet", "linknet": "--arch linknet"},
+        size=128,
+        epochs=10,
+        tests={"clean": HELD_OUT},
+        measure="dice",
+        heads=("hair",),
+    ),
+    "occlusion": Comparison(
+        "Face IoU against masks with the glasses carved out, pooled: all held-out pictures, those with glasses, and "
+        "all behind a rectangle",
+        shared="--arch deeplabv3 --encoder resnet50 --output_stride 16",
+        rows={
+            "plain": "--labels face_with_glasses",
+            "covering": f"--labels face_with_glasses {COVERING}",
+            "carving": "--labels face",
+            "covering-carving": f"--labels face {COVERING}",
+        },
+        size=128,
+        epochs=6,
+        layout="--covered",
+        tests={
+            "clean": "--images_path {held_out}/faces --masks_path {held_out}/maface",
+            "glasses": "--images_path {held_out}/glasses --masks_path {held_out}/maglasses",
+            "covered": "--images_path {held_out}/covered --masks_path {held_out}/macovered",
+        },
+        measure="iou",
+    ),
+    "wild": Comparison(
+        "Face IoU, pooled: held-out pictures, the same behind held-out hands, and small on held-out backgrounds",
+        shared="--labels face --arch fpn --encoder mobilenetv2_100",
+        rows={"base": "", **WILD, "all": " ".join(WILD.values())},
+        size=192,
+        epochs=8,
+        layout="--hands_dir {hands_dir} --backgrounds_dir {backgrounds_test}",
+        needs=("hands_dir", "backgrounds_dir"),
+        tests={
+            "clean": "--images_path {held_out}/faces --masks_path {held_out}/masks",
+            "hands": "--images_path {held_out}/fahand --masks_path {held_out}/mahand",
+            "scenes": "--images_path {held_out}/scene --masks_path {held_out}/mascene",
+        },
+        measure="iou",
+    ),
+    "rare": Comparison(
+        "Dice of each class, pooled over the held-out pictures",
+        shared="--labels celebamask --arch fpn --encoder mobilenetv2_100",
+        rows={"equal": "", "rare": "--rare 0.5"},
+        size=256,
+        epochs=8,
+        tests={"clean": HELD_OUT},
+        measure="dice",
+        heads=PARTS,
+        published=PUBLISHED,
+    ),
+}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flag = parser.add_argument
+    flag("comparison", choices=COMPARISONS, help="what to compare")
+    flag("--faces_dir", metavar="DIR", type=Path, required=True, help="pictures")
+    flag("--masks_dir", metavar="DIR", type=Path, required=True, help="their 19-class masks")
+    flag(
+        "--split", metavar="CSV", type=Path, required=True, help="rows name,True (to train on) or name,False (to score)"
+    )
+    flag("--hands_dir", metavar="DIR", type=Path, help="images/, masks/ and split.csv of hands; wild needs it")
+    flag("--backgrounds_dir", metavar="DIR", type=Path, help="photos without people; wild needs it")
+    encoders = "files ENCODER.*.safetensors with weights to start encoders from (default: nothing is pre-trained)"
+    flag("--encoders_dir", metavar="DIR", type=Path, help=encoders)
+    flag("--out", metavar="DIR", type=Path, default=Path("runs/compare"), help="folder for all of it (%(default)s)")
+    flag("--only", metavar="ROW", nargs="+", help="rows to train now; the table has those finished before, too")
+    budget = "(default: the comparison's, see COMPARISONS)"
+    flag("--size", metavar="PX", type=whole_from(32), help=f"side of the training pictures {budget}")
+    flag("--epochs", metavar="N", type=whole_from(1), help=f"passes through the faces {budget}")
+    flag("--batch_size", metavar="N", type=whole_from(1), help=f"pictures a step {budget}")
+    flag(
+        "--workers",
+        metavar="N",
+        type=whole_from(0),
+        default=min(8, os.cpu_count() or 1),
+        help="processes (%(default)s)",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return finish(compare, parse_args(argv))
+
+
+def compare(args: argparse.Namespace) -> int:
+    """Lay out what is scored, do every row that is not finished, and write the table after each."""
+    comparison, folder = COMPARISONS[args.comparison], args.out / args.comparison
+    unknown = [name for name in args.only or () if name not in comparison.rows]
+    if unknown:
+        raise ValueError(f"{args.comparison} has no row {unknown[0]!r}; choose from: {', '.join(comparison.rows)}")
+    missing = [f"--{name}" for name in comparison.needs if getattr(args, name) is None]
+    if missing:
+        raise ValueError(f"{args.comparison} needs {' and '.join(missing)}")
+    budget = {name: getattr(args, name) or getattr(comparison, name) for name in ("size", "epochs", "batch_size")}
+    places = {name: value for name, value in vars(args).items() if isinstance(value, Path)}
+    places |= {name: folder / name for name in ("held_out", "backgrounds_train", "backgrounds_test")}
+    if comparison.layout and not places["held_out"].exists():
+        lay_out(comparison, places)
+    for name in args.only or comparison.rows:
+        do_row(name, comparison, budget, places, folder / name, args.workers)
+        write_table(args.comparison, comparison, budget, folder)
+    print((folder / "table.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def filled(flags: str, places: dict[str, Path]) -> list[str]:
+    """The words of `flags` with the {names} filled in."""
+    return [word.format(**places) for word in shlex.split(flags)]
+
+
+def lay_out(comparison: Comparison, places: dict[str, Path]) -> None:
+    """Make {held_out}, whole or not at all, and before it the two folders of backgrounds where they are needed."""
+    if "backgrounds_dir" in comparison.needs:
+        for number, path in enumerate(images.list_images(places["backgrounds_dir"])):
+            part = places["backgrounds_train" if number % BACKGROUNDS_FOR_TESTS else "backgrounds_test"]
+            part.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, part)
+    unfinished = places["held_out"].with_name("held_out.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    data = "--faces_dir {faces_dir} --masks_dir {masks_dir} --faces_split {split}"
+    run_script("benchmarks/held_out.py", [*filled(f"{data} {comparison.layout}", places), "--out", str(unfinished)])
+    unfinished.rename(places["held_out"])
+
+
+def do_row(
+    name: str,
+    comparison: Comparison,
+    budget: dict[str, int],
+    places: dict[str, Path],
+    folder: Path,
+    workers: int,
+) -> None:
+    """Train and score one row into `folder`, unless that is done; ValueError where it was begun in another way."""
+    flags = filled(f"{TRAINING} {comparison.shared} {comparison.rows[name]}", places)
+    flags += [word for key, value in budget.items() for word in (f"--{key}", str(value))]
+    pretrained = encoder_file(flags[flags.index("--encoder") + 1], places.get("encoders_dir"))
+    flags += ["--encoder_weights", str(pretrained)] if pretrained else []
+    begun, made = folder / "row.json", {"train.py": flags, "held_out.py": filled(comparison.layout, places)}
+    if begun.exists() and json.loads(begun.read_text(encoding="utf-8")) != made:
+        raise ValueError(f"{folder} was made with other flags, see {begun}; choose another --out, or remove it")
+    if (folder / "result.json").exists():
+        return
+    print(f"{name}: {shlex.join(flags)}", file=sys.stderr, flush=True)
+    write_json(begun, made)
+    run_script("train.py", [*flags, "--weights_dir", str(folder), "--resume", "--workers", str(workers)])
+    for test, test_flags in comparison.tests.items():
+        saved = ["--weights_path", str(folder / "best.safetensors"), "--save_path", str(folder / test)]
+        run_script("test.py", [*filled(test_flags, places), *saved])
+    write_json(folder / "result.json", result_of(comparison, folder, pretrained))
+
+
+def encoder_file(encoder: str, encoders_dir: Path | None) -> Path | None:
+    """The weights of an encoder in a folder, None where there are none."""
+    return min(encoders_dir.glob(f"{encoder}.*safetensors"), default=None) if encoders_dir else None
+
+
+def run_script(script: str, flags: list[str]) -> None:
+    """Run a script of this checkout to its end; ValueError where it fails, which it has explained on stderr."""
+    done = subprocess.run([sys.executable, os.fspath(ROOT / script), *flags], stdout=sys.stderr, check=False)
+    if done.returncode:
+        raise ValueError(f"{script} ended with status {done.returncode}; mend that and give the same command again")
+
+
+def result_of(comparison: Comparison, folder: Path, pretrained: Path | None) -> dict[str, Any]:
+    """What the table says of a finished row; `scores` are in the order of its columns, None where undefined."""
+    import torch
+
+    from faceparse import checkpoint
+
+    model = checkpoint.load(folder / "best.safetensors").model
+    with (folder / "curves.csv").open(newline="") as file:
+        seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
+    reports = {test: json.loads((folder / test / "scores.json").read_text()) for test in comparison.tests}
+    cores = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return {
+        "scores": [row[comparison.measure] for report in reports.values() for row in foreground(report["classes"])],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": round(seconds, 1),
+        "pretrained": pretrained.name if pretrained else None,
+        "trained_on": json.loads((folder / "run.json").read_text())[-1]["pictures"]["training"],
+        "scored_on": {test: report["scored"] for test, report in reports.items()},
+        "machine": f"{platform.machine()}, {cores}{gpu}, torch {torch.__version__}",
+        "reports": reports,
+    }
+
+
+def foreground(classes: dict[str, dict[str, float]]) -> list[dict[str, float]]:
+    """The rows of a report but the background's, in their order."""
+    return list(classes.values())[1:]
+
+
+def write_table(name: str, comparison: Comparison, budget: dict[str, int], folder: Path) -> None:
+    """table.md and table.json of the rows in `folder`."""
+    files = {row: folder / row / "result.json" for row in comparison.rows}
+    results = {row: json.loads(path.read_text(encoding="utf-8")) for row, path in files.items() if path.exists()}
+    whole = {"comparison": name, "about": comparison.about, "measure": comparison.measure, "budget": budget}
+    write_json(folder / "table.json", whole | {"rows": results, "published": comparison.published})
+    with images.written_whole(folder / "table.md") as beside:
+        beside.write_text(markdown(comparison, budget, results), encoding="utf-8")
+
+
+def markdown(comparison: Comparison, budget: dict[str, int], results: dict[str, dict[str, Any]]) -> str:
+    """The rows as a Markdown table, the published ones last, and below it what they have in common."""
+    heads = comparison.heads or tuple(comparison.tests)
+    lines = [["", *heads, "parameters", "seconds", "pre-trained"]]
+    lines.append(["---"] * len(lines[0]))
+    for row in comparison.rows:
+        result = results.get(row)
+        if result is None:
+            lines.append([row, "not yet run", *[""] * (len(heads) + 2)])
+            continue
+        about = f"{result['parameters'] / 1e6:.2f} M", f"{result['seconds']:.0f}", result["pretrained"] or "nothing"
+        lines.append([row, *map(decimal, result["scores"]), *about])
+    lines += [[row, *map(decimal, scores), "", "", ""] for row, scores in comparison.published.items()]
+    settings = ", ".join(f"{key} {value}" for key, value in budget.items())
+    shared = f"All rows: `train.py {comparison.shared}`, {settings}. Seconds are those of training and validation."
+    told = sorted({told_of(result) for result in results.values()})
+    return "\n".join([f"{comparison.about}.\n", *(f"| {' | '.join(line)} |" for line in lines), "", shared, *told, ""])
+
+
+def told_of(result: dict[str, Any]) -> str:
+    """On how many pictures and on which machine."""
+    scored = ", ".join(f"{count} {test}" for test, count in result["scored_on"].items())
+    return f"Trained on {result['trained_on']} pictures, scored on {scored}; {result['machine']}."
+
+
+def decimal(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}".removeprefix("0")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Whole or not at all."""
+    with images.written_whole(path) as beside:
+        beside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
