@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-# Inflates the PNGs of flat masks ten times as fast as OpenCV's zlib: preprocess_data.py's time is little else.
+# Inflates the PNGs of flat masks several times as fast as OpenCV's zlib: preprocess_data.py's time is little else.
 KORNIA_RS = "kornia-rs>=0.2"
 
 # Reads and writes videos with their times, turn, sound and transparency; OpenCV's own reader knows none of these.
