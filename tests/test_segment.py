@@ -209,7 +209,7 @@ def test_only_the_false_rows_of_a_split_are_segmented(tmp_path: Path, capsys: py
     assert files(tmp_path / "out") == ["b.png"]
     (tmp_path / "split.csv").write_text("a.png,True\n")
     assert segment(tmp_path / "in", tmp_path / "none", "--split", str(tmp_path / "split.csv")) == 1
-    assert "split.csv: no False row for any of the 3 pictures" in capsys.readouterr().err
+    assert "split.csv: no False or test row for any of the 3 pictures" in capsys.readouterr().err
 
 
 def test_two_pictures_with_one_stem_both_survive(tmp_path: Path) -> None:

@@ -168,7 +168,8 @@ def held_out(places: list[Place], split: Path) -> list[Place]:
     parts = read_split(split)
     kept = [place for place in places if parts.get(place.picture.stem) == "test"]
     if not kept:
-        raise ValueError(f"{split}: no False row for any of the {len(places)} pictures; leave --split out for all")
+        missing = f"no False or test row for any of the {len(places)} pictures"
+        raise ValueError(f"{split}: {missing}; leave --split out for all")
     return kept
 
 
