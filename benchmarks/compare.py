@@ -90,7 +90,7 @@ COVERING = "--rectangle_ratio 0.3"
 WILD = {
     "hands": "--hands_dir {hands_dir} --hand_ratio 0.4",
     "shapes": "--shape_ratio 0.3",
-    "rectangles": "--rectangle_ratio 0.3",
+    "rectangles": COVERING,
     "backgrounds": "--backgrounds_dir {backgrounds_train} --background_ratio 0.3",
 }
 
@@ -257,12 +257,12 @@ def do_row(
     if (folder / "result.json").exists():
         return
     print(f"{name}: {shlex.join(flags)}", file=sys.stderr, flush=True)
-    write_json(begun, made)
+    images.write_json(begun, made)
     run_script("train.py", [*flags, "--weights_dir", str(folder), "--resume", "--workers", str(workers)])
     for test, test_flags in comparison.tests.items():
         saved = ["--weights_path", str(folder / "best.safetensors"), "--save_path", str(folder / test)]
         run_script("test.py", [*filled(test_flags, places), *saved])
-    write_json(folder / "result.json", result_of(comparison, folder, pretrained))
+    images.write_json(folder / "result.json", result_of(comparison, folder, pretrained))
 
 
 def encoder_file(encoder: str, encoders_dir: Path | None) -> Path | None:
@@ -311,7 +311,7 @@ def write_table(name: str, comparison: Comparison, budget: dict[str, int], folde
     files = {row: folder / row / "result.json" for row in comparison.rows}
     results = {row: json.loads(path.read_text(encoding="utf-8")) for row, path in files.items() if path.exists()}
     whole = {"comparison": name, "about": comparison.about, "measure": comparison.measure, "budget": budget}
-    write_json(folder / "table.json", whole | {"rows": results, "published": comparison.published})
+    images.write_json(folder / "table.json", whole | {"rows": results, "published": comparison.published})
     with images.written_whole(folder / "table.md") as beside:
         beside.write_text(markdown(comparison, budget, results), encoding="utf-8")
 
@@ -343,12 +343,6 @@ def told_of(result: dict[str, Any]) -> str:
 
 def decimal(score: float | None) -> str:
     return "-" if score is None else f"{score:.3f}".removeprefix("0")
-
-
-def write_json(path: Path, value: object) -> None:
-    """Whole or not at all."""
-    with images.written_whole(path) as beside:
-        beside.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

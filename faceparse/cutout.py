@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceparse.images import fitted, read_rgb, resize
+from faceparse.images import covering, fitted, read_rgb, resize
 
 RADIUS = 2
 """Pixels at the network's size over which an edge of the mask looks for the picture's."""
@@ -85,15 +85,6 @@ def blurred(picture: np.ndarray, alpha: np.ndarray, percent: float) -> np.ndarra
     return np.round(_enlarged(_mean_where(resize(picture, small_hw), away, sigma * scale), alpha.shape)).astype(
         np.uint8
     )
-
-
-def covering(picture: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (h, w, 3): scaled until it covers the size, and its middle taken."""
-    height, width = picture.shape[:2]
-    scale = max(hw[0] / height, hw[1] / width)
-    large = resize(picture, (max(hw[0], round(height * scale)), max(hw[1], round(width * scale))))
-    top, left = (large.shape[0] - hw[0]) // 2, (large.shape[1] - hw[1]) // 2
-    return large[top : top + hw[0], left : left + hw[1]]
 
 
 class Background:

@@ -5,8 +5,10 @@ Arrays are uint8; pictures are (H, W, 3) RGB, masks (H, W). What is written appe
 
 from __future__ import annotations
 
+import csv
 import glob
 import hashlib
+import json
 import os
 import re
 import struct
@@ -235,6 +237,22 @@ def written_whole(path: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows, a heading among them if wanted, as a table, UTF-8; names that are no text keep their bytes."""
+    with (
+        written_whole(path) as beside,
+        beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write plain values as indented JSON, UTF-8; anything else, a path for instance, as its text."""
+    with written_whole(path) as beside:
+        text = json.dumps(value, indent=1, default=str) + "\n"
+        beside.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
 def write_mask(path: Path, mask: np.ndarray, labels: LabelSet | None = None) -> None:
     """Write uint8 (H, W) as a lossless PNG: grey, or with the colours of `labels` as a palette over its class ids.
 
@@ -333,6 +351,15 @@ def resize(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
         return image
     shrinks = hw[0] * hw[1] < image.shape[0] * image.shape[1]
     return cv2.resize(image, hw[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def covering(picture: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (h, w, 3): its middle, scaled until it covers that size, nothing squeezed."""
+    size = picture.shape[:2]
+    scale = max(new / old for new, old in zip(hw, size, strict=True))
+    h, w = (min(old, max(1, round(new / scale))) for new, old in zip(hw, size, strict=True))
+    top, left = (size[0] - h) // 2, (size[1] - w) // 2
+    return resize(picture[top : top + h, left : left + w], hw)  # cut first: it may be a long strip
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.5) -> np.ndarray:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from faceparse.images import covering
+
 SHAPE_SIDE = (0.08, 0.35)
 """Radius of a shape, as a share of the picture's shorter side."""
 
@@ -77,7 +79,7 @@ def shrink_onto(
     Now and then it stays alone. Most of the faces get a body, a plain one of any colour.
     """
     height, width = mask.shape
-    scene, empty = _filling(background, (height, width)), np.zeros_like(mask)
+    scene, empty = covering(background, (height, width)).copy(), np.zeros_like(mask)
     if rng.random() < ALONE_CHANCE:
         return scene, empty
     scale = rng.uniform(*SHRINK)
@@ -110,12 +112,3 @@ def _painted(image: np.ndarray, where: np.ndarray, colour: np.ndarray, rng: np.r
     surface = cv2.resize(texture.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC) + colour
     alpha = cv2.GaussianBlur(where.astype(np.float32), (0, 0), 0.7)[..., None]
     return np.rint(image * (1 - alpha) + np.clip(surface, 0, 255) * alpha).astype(np.uint8)
-
-
-def _filling(background: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
-    """The middle of a background at size (H, W), nothing squeezed."""
-    height, width = background.shape[:2]
-    scale = max(hw[0] / height, hw[1] / width)
-    h, w = (min(of, max(1, round(side / scale))) for side, of in zip(hw, (height, width), strict=True))
-    top, left = (height - h) // 2, (width - w) // 2
-    return cv2.resize(background[top : top + h, left : left + w], hw[::-1])  # cut first: it may be a long strip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from faceparse.data.batches import ValidationFaces
 from faceparse.data.folder import Pair
 from faceparse.data.splits import write_split
-from faceparse.images import overlay, write_rgb, written_whole
+from faceparse.images import overlay, write_csv, write_json, write_rgb
 from faceparse.labels import FOREGROUND, IGNORE
 
 Row = dict[str, float]
@@ -49,8 +48,7 @@ class Run:
         starts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         start = {"command": command, "settings": settings, "pictures": pictures}
         starts.append(start | {"versions": versions(), "git": git_state()})
-        with written_whole(path) as beside:
-            beside.write_text(json.dumps(starts, indent=1, default=str) + "\n", encoding="utf-8")
+        write_json(path, starts)
 
     def record_split(self, training: Sequence[Pair], validation: Sequence[Pair]) -> None:
         """Write split.csv, which `--split` reads back."""
@@ -62,10 +60,7 @@ class Run:
         self.rows.append(row)
         for name, value in row.items():
             self.board.add_scalar(name, value, int(row["epoch"]))
-        with written_whole(self.folder / "curves.csv") as beside, beside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(row), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_csv(self.folder / "curves.csv", [row.keys(), *(one.values() for one in self.rows)])
         write_rgb(self.folder / "curves.png", draw_curves(self.rows))
         self.board.flush()
 
@@ -136,6 +131,17 @@ def _panel(title: str, names: Sequence[str], rows: Sequence[Row], width: int, he
             cv2.LINE_AA,
         )
     return picture
+
+
+def origin(command: str, data_note: str, licence: str) -> dict[str, str]:
+    """What a weights file says of where it comes from: how it was made, of what, on which terms."""
+    return {
+        "command": command,
+        "data": data_note,
+        "licence": licence,
+        "versions": json.dumps(versions()),
+        "git": git_state(),
+    }
 
 
 def versions() -> dict[str, str]:

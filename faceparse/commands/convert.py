@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -106,13 +105,7 @@ def run(args: argparse.Namespace) -> int:
     ours = with_background(renamed, labels)
     check_fit(args.file, design, labels, model.state_dict(), ours, theirs)
     preprocess = Preprocess(args.size, tuple(args.mean or model.encoder.mean), tuple(args.std or model.encoder.std))
-    about = {
-        "command": args.command,
-        "data": args.data_note,
-        "licence": args.licence,
-        "versions": json.dumps(runs.versions()),
-        "git": runs.git_state(),
-    }
+    about = runs.origin(args.command, args.data_note, args.licence)
     model.load_state_dict(ours, strict=False)  # old files lack the batch norms' counters
     checkpoint.save(args.out, model.state_dict(), design, labels, preprocess, about, args.half)
     taken = {id(value) for value in renamed.values()}

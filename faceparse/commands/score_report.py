@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -90,15 +88,14 @@ class Report:
             "classes": rows,
             "worst": [{"picture": os.fspath(one.picture), "dice": one.score} for one in self.worst],
         }
-        with images.written_whole(folder / "scores.json") as beside:
-            beside.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8", errors="surrogateescape")
+        images.write_json(folder / "scores.json", whole)
         head = ["class", *rows[self.labels.classes[0]]]
-        _write_csv(folder / "scores.csv", head, ([name, *row.values()] for name, row in rows.items()))
+        images.write_csv(folder / "scores.csv", [head, *([name, *row.values()] for name, row in rows.items())])
         more, classes = _sub_folder(folder, places), self.labels.classes
         figures = ([name, *_known(_flat({name: bounds})).values()] for name, bounds in self.summary.items())
-        _write_csv(more / "summary.csv", ["figure", "value", "low", "high"], figures)
+        images.write_csv(more / "summary.csv", [["figure", "value", "low", "high"], *figures])
         counts = ([name, *row] for name, row in zip(classes, self.confusion.tolist(), strict=True))
-        _write_csv(more / "confusion.csv", ["truth", *classes], counts)
+        images.write_csv(more / "confusion.csv", [["truth", *classes], *counts])
         drawings = {"confusion.png": draw_confusion(self.confusion, classes), "worst.png": draw_worst(self.worst)}
         for name, drawing in drawings.items():
             images.write_mask(more / name, drawing)  # marked as ours, so that no later run takes it for a photo
@@ -128,14 +125,6 @@ def _decimal(value: float) -> str:
 def _span(row: dict[str, float], name: str) -> str:
     bounds = row[f"{name}_low"], row[f"{name}_high"]
     return "-" if np.isnan(bounds).any() else "[" + ", ".join(f"{b:.3f}".removeprefix("0") for b in bounds) + "]"
-
-
-def _write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with (
-        images.written_whole(path) as beside,
-        beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        csv.writer(file).writerows(chain([head], rows))
 
 
 def _sub_folder(folder: Path, places: Iterable[Place]) -> Path:

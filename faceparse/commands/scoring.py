@@ -42,9 +42,7 @@ class Scores:
             return [f"{place.picture}: no true mask with this stem in --masks_path"]
         try:
             truth = self._read_truth(place, mask.shape)
-        except (
-            ValueError
-        ) as error:  # unreadable, of another size, or with ids out of range; the sentence names the file
+        except ValueError as error:  # unreadable, of another size, or with ids out of range
             return [str(error)]
         ids = mask // FOREGROUND if self.labels.is_binary else mask
         if ids.shape != truth.shape:

@@ -240,14 +240,9 @@ def about(args: argparse.Namespace, row: dict[str, float], data: TrainingData) -
     """What the weights file says of its making."""
     from faceparse import runs
 
-    return {
-        "command": args.command,
+    return runs.origin(args.command, args.data_note, args.licence) | {
         "scores": json.dumps({key: round(value, 5) for key, value in row.items()}),
         "pictures": json.dumps(data.counts()),
-        "data": args.data_note,
-        "licence": args.licence,
-        "versions": json.dumps(runs.versions()),
-        "git": runs.git_state(),
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from faceparse.data.folder import Change, Pair, TrainingData
+from faceparse.data.folder import Pair, TrainingData, to_ids
+from faceparse.images import read_pair
 from faceparse.labels import CELEBAMASK, IGNORE, LabelSet, face_of
 from faceparse.occlusion import cover_with_rectangle, cover_with_shape, shrink_onto
 from faceparse.transforms import Augment, Preprocess, letterbox
@@ -37,6 +39,10 @@ class Wild:
     backgrounds: float = 0.0
 
 
+Change = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+"""(picture, mask as stored, where the face is, random generator) -> picture and mask, changed."""
+
+
 class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
     """Augmented pairs: float32 (3, size, size) normalised and int64 (size, size) ids of `labels`.
 
@@ -57,46 +63,38 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         ready_made = draw.hand and self.data.with_hands
         pair = (self.data.with_hands if ready_made else self.data.training)[draw.index]
         changes: list[Change] = [self._add_hand] if draw.hand and not ready_made else []
-        changes += [self._add_shape] if rng.random() < self.wild.shapes else []
-        changes += [self._add_rectangle] if rng.random() < self.wild.rectangles else []
-        changes += [self._add_background] if rng.random() < self.wild.backgrounds else []
-        image, ids = self.augment(*pair.read_changed(self.labels, changes, rng), self.labels, rng)
+        changes += [cover_with_shape] if rng.random() < self.wild.shapes else []
+        changes += [cover_with_rectangle] if rng.random() < self.wild.rectangles else []
+        changes += [partial(self._add_background, pair)] if rng.random() < self.wild.backgrounds else []
+        image, mask = read_pair(pair.image, pair.mask)
+        for change in changes:
+            image, mask = change(image, mask, self._face(pair, mask), rng)
+        image, ids = self.augment(image, to_ids(mask, self.labels, pair.binary), self.labels, rng)
         return self.preprocess.normalise(image), torch.from_numpy(ids).long()
 
-    def _face(self, mask: np.ndarray, ids: bool) -> np.ndarray:
+    def _face(self, pair: Pair, mask: np.ndarray) -> np.ndarray:
         """Where the face is, bool (H, W); with classes of one's own, wherever there is one."""
-        if ids and CELEBAMASK not in (self.labels, self.labels.source):
+        if not pair.binary and CELEBAMASK not in (self.labels, self.labels.source):
             return (mask > 0) & (mask != IGNORE)
-        return face_of(mask, ids)
+        return face_of(mask, not pair.binary)
 
     def _add_hand(
-        self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
+        self, image: np.ndarray, mask: np.ndarray, face: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Unchanged where there is no face."""
-        face = self._face(mask, ids)
         if not face.any():
             return image, mask
         pasted = paste_natural(image, mask, self.data.hands[int(rng.integers(len(self.data.hands)))], rng, face=face)
         return pasted.image, pasted.mask
 
-    def _add_shape(
-        self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return cover_with_shape(image, mask, self._face(mask, ids), rng)
-
-    def _add_rectangle(
-        self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return cover_with_rectangle(image, mask, self._face(mask, ids), rng)
-
     def _add_background(
-        self, image: np.ndarray, mask: np.ndarray, ids: bool, rng: np.random.Generator
+        self, pair: Pair, image: np.ndarray, mask: np.ndarray, face: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Half of the time the whole picture, half of the time the person cut out of it, where the ids tell."""
         background = self.data.backgrounds[int(rng.integers(len(self.data.backgrounds)))]
-        cut_out = ids and rng.random() < 0.5
+        cut_out = not pair.binary and rng.random() < 0.5
         shown = mask > 0 if cut_out else np.ones(mask.shape, bool)
-        return shrink_onto(background, image, mask, self._face(mask, ids), shown, rng)
+        return shrink_onto(background, image, mask, face, shown, rng)
 
 
 class ValidationFaces(Dataset[tuple[Tensor, Tensor]]):

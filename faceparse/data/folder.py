@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,9 +21,6 @@ from hand_generator.paste import Hand
 
 BACKGROUND_SIDE = 1024
 """Longer side, in pixels, of the backgrounds that a training keeps in memory (2.4 MB a photo)."""
-
-Change = Callable[[np.ndarray, np.ndarray, bool, np.random.Generator], tuple[np.ndarray, np.ndarray]]
-"""(picture, mask, whether the mask holds ids, random generator) -> both, changed."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +38,6 @@ class Pair:
     def read(self, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
         """uint8 (H, W, 3) RGB and uint8 (H, W) ids of `labels`, at the mask's size."""
         image, mask = images.read_pair(self.image, self.mask)
-        return image, to_ids(mask, labels, self.binary)
-
-    def read_changed(
-        self, labels: LabelSet, changes: Sequence[Change], rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As `read`, after these changes."""
-        image, mask = images.read_pair(self.image, self.mask)
-        for change in changes:
-            image, mask = change(image, mask, not self.binary, rng)
         return image, to_ids(mask, labels, self.binary)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceparse.images import written_whole
+from faceparse.images import write_csv
 
 SPLIT_WORDS = {"true": "train", "train": "train", "val": "val", "false": "test", "test": "test"}
 """What the second column of a split file may say: True and False are the words of the published ones."""
@@ -46,11 +46,7 @@ def read_split(path: Path) -> dict[str, str]:
 
 def write_split(path: Path, rows: Iterable[tuple[str, str]]) -> None:
     """Write rows (name of a picture, part) that `read_split` reads."""
-    with (
-        written_whole(path) as beside,
-        beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        csv.writer(file, lineterminator="\n").writerows(rows)
+    write_csv(path, rows)
 
 
 def draw_split(names: Sequence[str], sizes: Sequence[int], seed: int) -> list[tuple[str, str]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from faceparse.models.blocks import resize_to
 
 
 class SmoothedLevel(nn.Module):
@@ -22,12 +23,12 @@ class SmoothedLevel(nn.Module):
             for i in range(max(1, steps))
         )
 
-    def forward(self, x: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
-        """`sizes`: (height, width) of the finer levels on the way, finest last; empty at the finest level itself."""
+    def forward(self, x: Tensor, finer: Sequence[Tensor]) -> Tensor:
+        """`finer`: the levels on the way, finest last, for their sizes; empty at the finest level itself."""
         for i, block in enumerate(self.blocks):
             x = block(x)
-            if i < len(sizes):
-                x = F.interpolate(x, size=sizes[i], mode="bilinear", align_corners=True)
+            if i < len(finer):
+                x = resize_to(x, finer[i])
         return x
 
 
@@ -53,9 +54,8 @@ class FPNDecoder(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         pyramid = [lateral(c) for lateral, c in zip(self.laterals, features[-4:], strict=True)]  # p2 ... p5
         for i in (2, 1, 0):
-            pyramid[i] = pyramid[i] + F.interpolate(pyramid[i + 1], size=pyramid[i].shape[-2:], mode="nearest")
-        sizes = [(p.shape[-2], p.shape[-1]) for p in pyramid]
-        levels = [smooth(p, sizes[:i][::-1]) for i, (smooth, p) in enumerate(zip(self.smooth, pyramid, strict=True))]
+            pyramid[i] = pyramid[i] + resize_to(pyramid[i + 1], pyramid[i], mode="nearest")
+        levels = [smooth(p, pyramid[:i][::-1]) for i, (smooth, p) in enumerate(zip(self.smooth, pyramid, strict=True))]
         return self.dropout(levels[0] + levels[1] + levels[2] + levels[3])  # (B, out_channels, H/4, W/4)
 
 
