@@ -6,6 +6,7 @@ Pixels whose id is `IGNORE` are passed over; where no pixel counts a loss is 0. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -143,12 +144,35 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def create_loss(spec: str) -> Loss:
+def _soft_cross_entropy(log_p: Tensor, share: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean of -(t log p1 + (1 - t) log p0), where t is the foreground's share, drawn to 1/2 by `smoothing`."""
+    t = share * (1 - smoothing) + smoothing / 2
+    return -(t * log_p[:, 1] + (1 - t) * log_p[:, 0]).mean()
+
+
+def _soft_dice(log_p: Tensor, share: Tensor) -> Tensor:
+    p = log_p[:, 1].exp()
+    return (1 - 2 * (p * share).sum() / (p.sum() + share.sum()).clamp(min=1e-6)) * share.any()
+
+
+SOFT_LOSSES: dict[str, Loss] = {
+    "ce": _soft_cross_entropy,
+    "bce": _soft_cross_entropy,
+    "soft_bce": partial(_soft_cross_entropy, smoothing=SMOOTHING),
+    "dice": _soft_dice,
+}
+"""Those of `LOSSES` that also take the foreground's share of a pixel, float32 (B, H, W) in 0..1, for two classes; of
+shares of 0 and 1 each is the same as of the ids 0 and 1."""
+
+
+def create_loss(spec: str, soft_targets: bool = False) -> Loss:
     """The weighted sum that `spec` writes down, for instance "ce+0.5*dice", of logits (B, K, H, W) and ids (B, H, W).
 
+    With `soft_targets` of logits (B, 2, H, W) and the foreground's share of each pixel, float32 (B, H, W) in 0..1.
     Raises ValueError for anything else.
     """
-    terms = [_term(term.strip(), spec) for term in spec.split("+")]
+    losses = SOFT_LOSSES if soft_targets else LOSSES
+    terms = [_term(term.strip(), spec, losses) for term in spec.split("+")]
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         log_p = logits.float().log_softmax(dim=1)  # once for all terms
@@ -157,13 +181,13 @@ def create_loss(spec: str) -> Loss:
     return loss
 
 
-def _term(text: str, spec: str) -> tuple[float, Loss]:
+def _term(text: str, spec: str, losses: dict[str, Loss]) -> tuple[float, Loss]:
     weight, _, name = text.rpartition("*")
     try:
-        factor, loss = float(weight or 1), LOSSES[name.strip()]
+        factor, loss = float(weight or 1), losses[name.strip()]
         if not 0 <= factor < float("inf"):
             raise ValueError("a weight is a finite number of at least 0")
         return factor, loss
     except (KeyError, ValueError) as error:
-        choices = ", ".join(LOSSES)
+        choices = ", ".join(losses) + (" (soft targets)" if losses is SOFT_LOSSES else "")
         raise ValueError(f"loss {spec!r}: {text!r} is no weight*name with a name out of {choices}") from error

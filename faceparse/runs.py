@@ -76,9 +76,10 @@ class Run:
 
             yield on_step
 
-    def record_picture(self, name: str, picture: np.ndarray, epoch: int) -> None:
-        """Add uint8 (H, W, 3) RGB to TensorBoard."""
-        self.board.add_image(name, picture, epoch, dataformats="HWC")
+    def record_pictures(self, picture: np.ndarray, epoch: int) -> None:
+        """Add validation pictures, uint8 (H, W, 3) RGB, as pictures/EPOCH.jpg and to TensorBoard."""
+        write_rgb(self.folder / "pictures" / f"{epoch:03}.jpg", picture)
+        self.board.add_image("validation", picture, epoch, dataformats="HWC")
 
 
 @torch.inference_mode()

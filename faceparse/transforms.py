@@ -75,23 +75,29 @@ class Augment:
     jpeg: float = 0.15
 
     def __call__(
-        self, image: np.ndarray, mask: np.ndarray, labels: LabelSet, rng: np.random.Generator
+        self, image: np.ndarray, mask: np.ndarray, labels: LabelSet, rng: np.random.Generator, soft: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 (H, W, 3) RGB and uint8 (H, W) ids of `labels` -> the same, changed, at size x size."""
-        image, mask = self.move(image, mask, rng)
+        """uint8 (H, W, 3) RGB and uint8 (H, W) ids of `labels` -> the same, changed, at size x size.
+
+        A `soft` mask holds the foreground's share of each pixel instead, 0 to 255, for two classes.
+        """
+        image, mask = self.move(image, mask, rng, soft)
         if rng.random() < self.flip:
             image, mask = flip(image, mask, labels)
         return self.recolour(image, rng), mask
 
-    def move(self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Scale, turn and shift in one resampling: bilinear for the picture, nearest neighbour for the ids."""
+    def move(
+        self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, soft: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scale, turn and shift in one resampling: bilinear for the picture and a soft mask, nearest for ids."""
         height, width = mask.shape
         low, high = np.log(self.scale)
         scale = self.size / max(height, width) * np.exp(rng.uniform(low, high))
         while scale < 0.6 and min(height, width) > 2 * MIN_SIDE:  # averaged halves first: bilinear alone would alias
             height, width, scale = height // 2, width // 2, scale * 2
         if (height, width) != mask.shape:
-            mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+            halving = cv2.INTER_AREA if soft else cv2.INTER_NEAREST_EXACT
+            mask = cv2.resize(mask, (width, height), interpolation=halving)
             image = resize(image, (height, width))
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-self.rotation, self.rotation), scale)
         # A picture that has become larger than the window may move until it just fills it; a smaller one stays inside.
@@ -101,7 +107,7 @@ class Augment:
         border = tuple(int(v) for v in rng.integers(0, 256, 3))
         return (
             cv2.warpAffine(image, matrix, hw, flags=cv2.INTER_LINEAR, borderValue=border),
-            cv2.warpAffine(mask, matrix, hw, flags=cv2.INTER_NEAREST, borderValue=0),
+            cv2.warpAffine(mask, matrix, hw, flags=cv2.INTER_LINEAR if soft else cv2.INTER_NEAREST, borderValue=0),
         )
 
     def recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from faceparse import losses
-from faceparse.losses import LOSSES, create_loss, cross_entropy, dice, lovasz
+from faceparse.losses import LOSSES, SOFT_LOSSES, create_loss, cross_entropy, dice, lovasz
 from faceparse.metrics import Confusion
 
 
@@ -153,3 +153,30 @@ def test_counts_are_pooled_over_pictures_and_divided_once() -> None:
     scores.add(np.array([1, 1, 1, 0]), np.array([1, 1, 1, 0]))  # IoU 1
     scores.add(torch.tensor([0, 0, 0, 0]), torch.tensor([1, 0, 0, 0]))  # IoU 0
     assert scores.iou()[1] == pytest.approx(3 / 4)  # not the mean, 1 / 2
+
+
+@pytest.mark.parametrize("name", SOFT_LOSSES)
+def test_soft_targets_of_0_and_1_cost_what_the_ids_cost(name: str) -> None:
+    logits = logits_of([[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]])
+    ids = target_of(0, 1, 0)
+    soft = create_loss(name, soft_targets=True)
+    assert soft(logits, ids.float()).item() == pytest.approx(create_loss(name)(logits, ids).item())
+    assert soft(logits, torch.zeros_like(ids).float()).item() == pytest.approx(
+        create_loss(name)(logits, torch.zeros_like(ids)).item()
+    )
+
+
+def test_a_half_covered_pixel_costs_least_where_its_probability_is_a_half() -> None:
+    soft = create_loss("bce", soft_targets=True)
+    half = torch.full((1, 1, 1), 0.5)
+    assert soft(logits_of([[0.5, 0.5]]), half).item() == pytest.approx(math.log(2))
+    # -(log .2 + log .8) / 2
+    assert soft(logits_of([[0.2, 0.8]]), half).item() == pytest.approx(-(math.log(0.2) + math.log(0.8)) / 2)
+    # 1 - 2 (.8 * .5) / (.8 + .5)
+    dice_of_half = create_loss("dice", soft_targets=True)(logits_of([[0.2, 0.8]]), half).item()
+    assert dice_of_half == pytest.approx(1 - 0.8 / 1.3)
+
+
+def test_a_loss_without_a_soft_version_is_refused_for_soft_targets() -> None:
+    with pytest.raises(ValueError, match="'lovasz'.*ce, bce, soft_bce, dice"):
+        create_loss("ce+lovasz", soft_targets=True)

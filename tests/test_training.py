@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from faceparse import checkpoint, images
 from faceparse.commands.train import main
 from faceparse.commands.train_flags import AUGMENTATIONS
-from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, Wild
+from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, ValidationFaces, Wild
 from faceparse.data.folder import Pair, TrainingData, find_pairs, repeat_factors, split_pairs, to_ids
 from faceparse.data.splits import read_split
 from faceparse.engine import create_average, create_optimizer, create_schedule
-from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE
+from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, PERSON
 from faceparse.models import create_model
 from faceparse.transforms import Augment, Preprocess
 from tests.conftest import draw_face
@@ -454,3 +454,50 @@ def test_augmentation_is_set_by_name(folders: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         train(folders, "--augment", "shear=3")
     assert "a name out of flip, rotation" in capsys.readouterr().err
+
+
+def test_soft_targets_are_shares_of_the_foreground_and_validation_cuts_them_at_127(folders: Path) -> None:
+    for i in range(12):
+        share = np.zeros((64, 64), np.uint8)
+        share[16:48, 16:48], share[20:44, 20:44] = 102, 255
+        images.write_mask(folders / "alpha" / f"{i}.png", share)
+    pairs = find_pairs(folders / "faces", folders / "alpha", PERSON)  # greys can't be ids of two classes
+    assert all(pair.binary for pair in pairs)
+    still = dict.fromkeys(AUGMENTATIONS, 0.0)
+    faces = TrainingFaces(
+        TrainingData(pairs, pairs),
+        PERSON,
+        Augment(64, scale=(1, 1), **still),
+        Preprocess(64, (0.5,) * 3, (0.5,) * 3),
+        soft_targets=True,
+    )
+    target = faces[Draw(0, False, (0,))][1]
+    assert target.dtype == torch.float32 and target.unique().tolist() == pytest.approx([0, 0.4, 1])
+    assert ValidationFaces(pairs, PERSON, faces.preprocess)[0][1].sum() == 24 * 24  # .4 is less than a half
+    soft = ["--labels", "person", "--soft_targets", "--loss", "soft_bce+dice", "--epochs", "1"]
+    assert train(folders, *soft, masks="alpha") == 0
+
+
+def test_soft_targets_of_many_classes_and_losses_without_them_are_refused(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(folders, "--labels", "celebamask", "--soft_targets", masks="ids") == 1
+    assert "--soft_targets are of two classes" in capsys.readouterr().err
+    assert train(folders, "--labels", "person", "--soft_targets", "--loss", "lovasz") == 1
+    assert "ce, bce, soft_bce, dice" in capsys.readouterr().err
+
+
+def test_run_folders_are_numbered_and_resume_goes_on_in_the_last(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--faces_dir", str(folders / "faces"), "--masks_dir", str(folders / "masks"), *SMALL]
+    runs = folders / "runs"
+    assert main([*data, "--runs_dir", str(runs), "--resume"]) == 1
+    assert "leave --resume out" in capsys.readouterr().err
+    for _ in range(2):
+        assert main([*data, "--runs_dir", str(runs), "--epochs", "1"]) == 0
+    assert main([*data, "--runs_dir", str(runs), "--epochs", "2", "--resume"]) == 0
+    assert sorted(path.name for path in runs.iterdir()) == ["exp1", "exp2"]
+    lengths = [len(list(csv.DictReader((runs / name / "curves.csv").open()))) for name in ("exp1", "exp2")]
+    assert lengths == [1, 2]
+    assert [path.name for path in sorted((runs / "exp2" / "pictures").iterdir())] == ["001.jpg", "002.jpg"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from faceparse.labels import CELEBAMASK, FACE, IGNORE
+from faceparse.labels import CELEBAMASK, FACE, IGNORE, PERSON
 from faceparse.transforms import Augment, Preprocess, flip, letterbox, resize
 from tests.conftest import draw_face
 
@@ -73,6 +73,16 @@ def test_augmentation_at_rest_changes_nothing() -> None:
     out, mask = Augment(96, **STILL)(image, ids, CELEBAMASK, np.random.default_rng(0))
     assert np.array_equal(mask, ids)
     assert np.abs(out.astype(int) - image).max() <= 1
+
+
+def test_a_soft_mask_keeps_its_greys_and_gets_new_ones_at_a_turned_edge() -> None:
+    image, share = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+    share[16:48, 16:48] = 100
+    still = Augment(64, **STILL)(image, share, PERSON, np.random.default_rng(0), soft=True)[1]
+    assert np.array_equal(still, share)
+    turned = Augment(64, **STILL | {"rotation": 45.0})(image, share, PERSON, np.random.default_rng(0), soft=True)[1]
+    assert set(np.unique(turned)) > {0, 100} and turned.max() == 100
+    assert turned.sum() == pytest.approx(share.sum(), rel=0.01)
 
 
 def test_the_same_seed_gives_the_same_pair() -> None:

@@ -43,11 +43,15 @@ def run(args: argparse.Namespace) -> int:
     from faceparse.losses import create_loss
     from faceparse.runs import Run, draw_masks
 
-    device, loss_fn, labels = choose_device(args.device), create_loss(args.loss), label_set(args.labels)
+    device, labels = choose_device(args.device), label_set(args.labels)
+    loss_fn, hard_loss_fn = create_loss(args.loss, args.soft_targets), create_loss(args.loss)
+    if args.soft_targets and not labels.is_binary:
+        raise ValueError(f"--soft_targets are of two classes, {labels.name} has {len(labels)}; leave the flag out")
     if device.type == "cpu":
         keep_freed_memory()
     one_thread()  # before any worker is forked: OpenCV's thread pool does not survive a fork
     torch.manual_seed(args.seed)
+    args.weights_dir = args.weights_dir or run_folder(args.runs_dir, args.resume)
     check_folder(args)
     model, design, preprocess = build_model(args, labels)
     args.arch, args.encoder, args.widths = design.architecture, design.encoder, design.widths  # for the record
@@ -80,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
             train_loss = engine.train_one_epoch(
                 model, average, batches, loss_fn, optimizer, scheduler, device, args.precision, args.clip_norm, on_step
             )
-        val_loss, confusion = engine.evaluate(average.module, validation, loss_fn, len(labels), device, args.precision)
+        val_loss, confusion = engine.evaluate(
+            average.module, validation, hard_loss_fn, len(labels), device, args.precision
+        )
         row = {
             "epoch": epoch + 1,
             "train_loss": train_loss,
@@ -91,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             "seconds": time.perf_counter() - start,
         }
         journal.record_epoch(row)
-        journal.record_picture("validation", draw_masks(average.module, faces, device), epoch + 1)
+        journal.record_pictures(draw_masks(average.module, faces, device), epoch + 1)
         is_best = epoch == 0 or row["val_iou"] > best
         best = row["val_iou"] if is_best else best
         for name in ["last", "best"] if is_best else ["last"]:
@@ -106,6 +112,14 @@ def run(args: argparse.Namespace) -> int:
         say(f"epoch {epoch + 1}: {', '.join(told)}")
     say(f"best validation IoU {best:.4f}: {args.weights_dir / 'best.safetensors'}; try it with test.py --weights_path")
     return 0
+
+
+def run_folder(runs_dir: Path, resume: bool) -> Path:
+    """The next of exp1, exp2 ... in a folder; the last one to resume, ValueError where there is none."""
+    last = max((int(path.name[3:]) for path in runs_dir.glob("exp*") if path.name[3:].isdecimal()), default=0)
+    if resume and not last:
+        raise ValueError(f"{runs_dir} holds no exp1, exp2 ... to go on with; leave --resume out")
+    return runs_dir / f"exp{last if resume else last + 1}"
 
 
 def check_folder(args: argparse.Namespace) -> None:
@@ -157,10 +171,11 @@ def read_data(args: argparse.Namespace, labels: LabelSet) -> TrainingData:
     """Find and check everything that will be read."""
     from faceparse.data import folder
 
-    faces = folder.find_pairs(args.faces_dir, args.masks_dir, labels)
+    faces = folder.find_pairs(args.faces_dir, args.masks_dir, labels, args.soft_targets)
     training, validation = folder.split_pairs(faces, args.split, args.val_share, args.seed)
-    with_hands = folder.find_pairs(args.fahand_dir, args.mahand_dir, labels) if args.fahand_dir else []
+    with_hands = []
     if args.fahand_dir:
+        with_hands = folder.find_pairs(args.fahand_dir, args.mahand_dir, labels, args.soft_targets)
         with_hands = folder.of_these_faces(with_hands, args.fahand_dir, training)
     hands = folder.find_hands(args.hands_dir) if args.hands_dir else []
     backgrounds = folder.read_backgrounds(args.backgrounds_dir) if args.backgrounds_dir else []
@@ -185,7 +200,7 @@ def load_batches(
     backgrounds = args.background_ratio if data.backgrounds else 0.0
     wild = Wild(args.shape_ratio, args.rectangle_ratio, backgrounds)
     augment = replace(Augment(args.size, scale=tuple(args.scale)), **dict(args.augment))
-    faces = TrainingFaces(data, labels, augment, preprocess, wild)
+    faces = TrainingFaces(data, labels, augment, preprocess, wild, args.soft_targets)
     repeats = repeat_factors(data.training, args.rare)
     draws = BatchesWithHands(
         len(data.training), len(data.with_hands), args.batch_size, hands_a_batch, args.seed, repeats
@@ -232,7 +247,7 @@ def restore(args: argparse.Namespace, data: TrainingData, parts: dict[str, Any],
 def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     """What must stay the same when a training goes on, in plain types."""
     names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
-    names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "background_ratio", "rare"]
+    names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "background_ratio", "rare", "soft_targets"]
     return {name: getattr(args, name) for name in names} | data.counts()
 
 

@@ -109,6 +109,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "times (repeat factor sampling, arXiv 1908.03195); 0: all equally often, 0.5 brings up necklaces and hats",
     )
     data.add_argument(
+        "--soft_targets",
+        action="store_true",
+        help="the greys of 0..255 masks, an alpha for instance, are learnt as they are (default: cut at 127); "
+        "for two classes, with the losses ce, bce, soft_bce and dice",
+    )
+    data.add_argument(
         "--split",
         metavar="CSV",
         type=Path,
@@ -206,19 +212,25 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     recipe.add_argument("--clip_norm", metavar="X", type=positive, default=1.0, help="largest norm of the gradient")
     recipe.add_argument("--seed", metavar="N", type=whole_from(0), default=0, help="seed of everything random")
     run = parser.add_argument_group("run")
-    run.add_argument(
+    place = run.add_mutually_exclusive_group(required=True)
+    place.add_argument(
         "--weights_dir",
         metavar="DIR",
         type=Path,
-        required=True,
-        help="run folder: best.safetensors, last.safetensors, curves, logs",
+        help="run folder: best.safetensors, last.safetensors, curves, pictures, logs",
+    )
+    place.add_argument(
+        "--runs_dir",
+        metavar="DIR",
+        type=Path,
+        help="folder in which every training makes its run folder: exp1, exp2 ...; --resume goes on in the last",
     )
     run.add_argument("--half", action="store_true", help="keep the weights in 16 bits: half the file, the same masks")
     run.add_argument(
         "--data_note", metavar="TEXT", default="", help="text about the data, kept inside the weights file"
     )
     run.add_argument("--licence", metavar="TEXT", default="", help="terms of the weights, kept inside the weights file")
-    run.add_argument("--resume", action="store_true", help="go on after the last finished epoch in --weights_dir")
+    run.add_argument("--resume", action="store_true", help="go on after the last finished epoch in the run folder")
     run.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     run.add_argument(
         "--precision",

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 
 from faceparse.data.folder import Pair, TrainingData, to_ids
 from faceparse.images import read_pair
-from faceparse.labels import CELEBAMASK, IGNORE, LabelSet, face_of
+from faceparse.labels import CELEBAMASK, FOREGROUND, IGNORE, LabelSet, face_of
 from faceparse.occlusion import cover_with_rectangle, cover_with_shape, shrink_onto
 from faceparse.transforms import Augment, Preprocess, letterbox
 from hand_generator.paste import paste_natural
@@ -46,14 +46,22 @@ Change = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], tup
 class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
     """Augmented pairs: float32 (3, size, size) normalised and int64 (size, size) ids of `labels`.
 
+    With `soft_targets`, for two classes, float32 (size, size) in 0..1 instead: the foreground's share of each pixel.
     A draw with a hand takes a picture out of `with_hands`, or pastes one of `hands` over a face on the fly. The result
     depends on the draw alone, not on which worker makes it.
     """
 
     def __init__(
-        self, data: TrainingData, labels: LabelSet, augment: Augment, preprocess: Preprocess, wild: Wild = Wild()
+        self,
+        data: TrainingData,
+        labels: LabelSet,
+        augment: Augment,
+        preprocess: Preprocess,
+        wild: Wild = Wild(),
+        soft_targets: bool = False,
     ):
         self.data, self.labels, self.augment, self.preprocess, self.wild = data, labels, augment, preprocess, wild
+        self.soft_targets = soft_targets
 
     def __len__(self) -> int:
         return len(self.data.training)
@@ -69,8 +77,10 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         image, mask = read_pair(pair.image, pair.mask)
         for change in changes:
             image, mask = change(image, mask, self._face(pair, mask), rng)
-        image, ids = self.augment(image, to_ids(mask, self.labels, pair.binary), self.labels, rng)
-        return self.preprocess.normalise(image), torch.from_numpy(ids).long()
+        target = mask if self.soft_targets else to_ids(mask, self.labels, pair.binary)
+        image, target = self.augment(image, target, self.labels, rng, self.soft_targets)
+        values = torch.from_numpy(target)
+        return self.preprocess.normalise(image), values.float() / FOREGROUND if self.soft_targets else values.long()
 
     def _face(self, pair: Pair, mask: np.ndarray) -> np.ndarray:
         """Where the face is, bool (H, W); with classes of one's own, wherever there is one."""

@@ -65,7 +65,10 @@ def to_ids(mask: np.ndarray, labels: LabelSet, binary: bool) -> np.ndarray:
 
 
 def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
-    """Whether a mask is 0/255 rather than class ids; ValueError names a mask that `labels` can't be read from."""
+    """Whether a mask is 0/255 rather than class ids; ValueError names a mask that `labels` can't be read from.
+
+    Greys between 0 and 255 are soft edges where they can't be ids: in a two-class set that is made of no other.
+    """
     if not holds_ids(mask, path):
         if labels.is_binary:
             return True
@@ -76,6 +79,8 @@ def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
     known = labels.source or labels
     highest = int((mask * (mask != IGNORE)).max())
     if highest >= len(known):
+        if labels.is_binary and labels.source is None and mask.max() > 127:
+            return True
         mend = f"; a 0/{FOREGROUND} mask must hold nothing else: cut it at 127" if labels.is_binary else ""
         raise ValueError(
             f"{path}: class id {highest} is out of range; "
@@ -84,11 +89,12 @@ def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
     return False
 
 
-def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet) -> list[Pair]:
+def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = False) -> list[Pair]:
     """The checked pairs of two folders, in name order.
 
-    Every mask is read once. Raises FileNotFoundError for empty folders, ValueError for a missing mask, sizes that do
-    not fit, ids out of range and masks that are all background; the message names the file.
+    Every mask is read once; all hold the foreground's share, 0 to 255, where they are said to be `soft`. Raises
+    FileNotFoundError for empty folders, ValueError for a missing mask, sizes that do not fit, ids out of range and
+    masks that are all background; the message names the file.
     """
     pairs, lonely = images.pair_by_stem(images_dir, masks_dir)
     if lonely:
@@ -101,7 +107,7 @@ def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet) -> list[Pair
         image, mask_path = pair
         mask = images.read_mask(mask_path)
         factor = images.check_sizes(image, images.size_of(image), mask_path, mask.shape)
-        binary = is_binary(mask_path, mask, labels)
+        binary = soft or is_binary(mask_path, mask, labels)
         shown = np.flatnonzero(np.bincount(to_ids(mask, labels, binary).ravel()))
         return factor, Pair(image, mask_path, binary, frozenset(shown.tolist()) - {0, IGNORE})
 
