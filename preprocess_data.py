@@ -1,4 +1,4 @@
-"""Raw CelebAMask-HQ -> one mask per picture; `python preprocess_data.py --help` lists the flags."""
+"""Raw CelebAMask-HQ, or cut-outs -> one mask per picture; `python preprocess_data.py --help` lists the flags."""
 
 import sys
 

@@ -68,7 +68,7 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
     Grey, 16-bit, CMYK, palette and transparent pictures are converted (transparent parts show white); of an animation,
     the first frame. Raises `UnreadableImage`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         return to_rgb(image)
 
 
@@ -111,7 +111,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises `UnreadableImage`.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         return np.array(image if image.mode in ("L", "P") else image.convert("L"))
 
 
@@ -162,15 +162,15 @@ def _plain_png(data: bytes) -> np.ndarray | None:
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A Pillow image with its pixels loaded; everything that goes wrong becomes `UnreadableImage`."""
-    with _header(path) as image:
+    with header(path) as image:
         image.load()
         yield image
 
 
 @contextmanager
-def _header(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def header(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A Pillow image of which only the header is read; everything that goes wrong becomes `UnreadableImage`."""
     try:
         with Image.open(path) as image:
@@ -186,7 +186,7 @@ def _header(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
 
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(height, width) as `read_rgb` will return it, from the header alone. Raises `UnreadableImage`."""
-    with _header(path) as image:
+    with header(path) as image:
         sideways = _STORED[_orientation(image)][0]
         return (image.width, image.height) if sideways else (image.height, image.width)
 
@@ -194,7 +194,7 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
 def is_ours(path: str | os.PathLike[str]) -> bool:
     """Whether the file carries `MARK`: a mask or an overlay that was written here, and no photo."""
     try:
-        with _header(path) as image:
+        with header(path) as image:
             return image.info.get("Software") == MARK or image.info.get("comment") == MARK.encode()
     except UnreadableImage:
         return False

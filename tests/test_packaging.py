@@ -154,7 +154,12 @@ def test_importing_and_help_do_not_import_torch_or_numpy(arguments: list[str]) -
 
 def test_preparing_data_does_not_import_torch() -> None:
     modules = [name for name in map(name_of, MODULES) if within(name, ("hand_generator",))]
-    modules += ["faceparse.images", "faceparse.commands.preprocess", "faceparse.data.celebamask"]
+    modules += [
+        "faceparse.images",
+        "faceparse.commands.preprocess",
+        "faceparse.data.celebamask",
+        "faceparse.data.portrait",
+    ]
     code = f"import sys, importlib\nfor m in {modules}: importlib.import_module(m)\nprint('torch' in sys.modules)"
     done = run(sys.executable, "-c", code)
     assert done.stdout.strip() == "False", done.stderr

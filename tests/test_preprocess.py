@@ -1,4 +1,4 @@
-"""preprocess_data.py: part files -> masks, on parts so small that every pixel is worked out by hand."""
+"""preprocess_data.py: part files and cut-outs -> masks, on pictures so small that every pixel is worked out by hand."""
 
 from __future__ import annotations
 
@@ -448,3 +448,110 @@ def test_another_split_into_the_same_folder_is_refused(
     assert make(tmp_path, anno, "--split", str(split)) == 1
     assert "masks/train/0.png: by" in (told := capsys.readouterr().err) and "it belongs into test" in told
     assert not (tmp_path / "masks/test/0.png").exists()
+
+
+# cut-outs
+
+
+@pytest.fixture
+def aisegment(tmp_path: Path) -> Path:
+    """AISegment's layout with the pictures 18-0 to 18-3, of which 18-2 lacks its photo and 18-3 its alpha."""
+    photos, cutouts = (tmp_path / "ai" / name for name in ("clip_img/18/clip_0", "matting/18/matting_0"))
+    for folder in (photos, cutouts):
+        folder.mkdir(parents=True)
+    for number in range(4):
+        picture = Image.new("RGB", (6, 8), (90, 90, number))
+        picture.save(photos / f"18-{number}.jpg")
+        picture.putalpha(100 + number)
+        picture.save(cutouts / f"18-{number}.png")
+    (photos / "18-2.jpg").unlink()
+    Image.new("RGB", (6, 8)).save(cutouts / "18-3.png")
+    return tmp_path / "ai"
+
+
+def cut(tmp_path: Path, matting: Path, *flags: str) -> int:
+    return preprocess.main(
+        ["--matting", str(matting), "--output_mask", str(tmp_path / "masks"), "--workers", "1", *flags]
+    )
+
+
+def table(tmp_path: Path) -> list[str]:
+    return (tmp_path / "masks/pairs.csv").read_text().splitlines()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_good_cut_outs_become_masks_listed_with_their_photos_and_the_others_are_named_and_counted(
+    tmp_path: Path, aisegment: Path, capsys: pytest.CaptureFixture[str], workers: str
+) -> None:
+    assert cut(tmp_path, aisegment, "--workers", workers) == 1
+    told = capsys.readouterr().err
+    assert re.search(r"no mask: .*matting_0/18-2\.png: no photo of its folder and name", told)
+    assert re.search(r"no mask: .*matting_0/18-3\.png: there is no alpha channel", told)
+    assert "masks: 2 masks written, 0 kept, 2 failed" in told
+    assert contents(tmp_path / "masks") == {f"18-{n}.png": [[100 + n] * 6] * 8 for n in (0, 1)}
+    photos = "../ai/clip_img/18/clip_0"
+    assert table(tmp_path) == ["picture,mask", f"{photos}/18-0.jpg,18-0.png", f"{photos}/18-1.jpg,18-1.png"]
+
+
+def test_a_second_run_keeps_finished_cut_outs_and_makes_mended_ones(
+    tmp_path: Path, aisegment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cut(tmp_path, aisegment) == 1
+    os.utime(tmp_path / "masks/18-0.png", (1, 1))
+    mended = aisegment / "matting/18/matting_0"
+    (mended / "18-2.png").unlink()
+    Image.new("RGBA", (6, 8), (1, 2, 3, 4)).save(mended / "18-3.png")
+    assert cut(tmp_path, aisegment) == 0
+    assert "1 masks written, 2 kept, 0 failed" in last_line(capsys)
+    assert (tmp_path / "masks/18-0.png").stat().st_mtime == 1
+    assert len(table(tmp_path)) == 4
+
+
+def test_pictures_and_masks_of_cut_outs_go_into_the_parts_of_a_split_under_equal_names(
+    tmp_path: Path, aisegment: Path
+) -> None:
+    (tmp_path / "split.csv").write_text("18-0.jpg,True\n18-1.jpg,False\n")
+    faces = ["--output_faces", str(tmp_path / "faces"), "--size", "4", "--split", str(tmp_path / "split.csv")]
+    assert cut(tmp_path, aisegment, *faces) == 1  # 18-2 still has no photo
+    for name in ("faces/train/18-0.jpg", "faces/test/18-1.jpg", "masks/train/18-0.png", "masks/test/18-1.png"):
+        assert Image.open(tmp_path / name).size == (3, 4)
+    assert table(tmp_path)[1:] == [
+        "../faces/train/18-0.jpg,train/18-0.png",
+        "../faces/test/18-1.jpg,test/18-1.png",
+    ]
+
+
+def test_cut_outs_without_photos_are_the_pictures_themselves(tmp_path: Path, aisegment: Path) -> None:
+    (aisegment / "matting/18/matting_0/18-3.png").unlink()
+    assert cut(tmp_path, aisegment / "matting") == 0
+    assert table(tmp_path)[1] == "../ai/matting/18/matting_0/18-0.png,18-0.png"
+    assert cut(tmp_path, aisegment / "matting", "--output_faces", str(tmp_path / "faces")) == 0
+    assert table(tmp_path)[1] == "../faces/18-0.png,18-0.png"
+    faces = {path.name: Image.open(path) for path in list_images(tmp_path / "faces")}
+    assert {name: face.mode for name, face in faces.items()} == {f"18-{n}.png": "RGB" for n in range(3)}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--matting", "a", "--masks_parts", "b"],
+        ["--matting", "a", "--labels", "face"],
+        ["--matting", "a", "--size", "3", "--faces_dir", "b", "--output_faces", "c"],
+        ["--matting", "a", "--output_faces", "a/faces"],
+        ["--matting", "out/.."],
+        ["--matting", "a", "--output_faces", "out"],
+    ],
+    ids=" ".join,
+)
+def test_flags_that_do_not_go_with_cut_outs_are_refused(flags: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        preprocess.parse_args([*flags, "--output_mask", "out"])
+
+
+def test_masks_of_faces_and_of_cut_outs_do_not_share_a_folder(
+    tmp_path: Path, anno: Path, aisegment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make(tmp_path, anno) == 0
+    assert cut(tmp_path, aisegment) == 1
+    assert "holds masks of 'face'; choose another folder for 'alpha'" in last_line(capsys)

@@ -12,7 +12,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "photos -> masks at their size, and scores where the truth is given (test.py)",
     ),
     "train": ("faceparse.commands.train", "pictures and masks -> weights (train.py)"),
-    "preprocess": ("faceparse.commands.preprocess", "raw CelebAMask-HQ -> one mask per picture (preprocess_data.py)"),
+    "preprocess": (
+        "faceparse.commands.preprocess",
+        "raw CelebAMask-HQ, or cut-outs -> one mask per picture (preprocess_data.py)",
+    ),
     "split": ("faceparse.commands.split", "which pictures are for training, validation and test"),
     "models": ("faceparse.commands.models", "every architecture: parameters, multiply-adds, strides, paper"),
     "convert": (

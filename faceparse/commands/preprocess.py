@@ -1,4 +1,4 @@
-"""Raw CelebAMask-HQ, one file per part of a face -> one mask per picture; and both resized and split, if asked."""
+"""Raw CelebAMask-HQ, one file per part of a face, or cut-outs -> one mask per picture; resized and split, if asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,47 +20,81 @@ CHOICES = [name for name, labels in LABEL_SETS.items() if CELEBAMASK in (labels,
 MARKER = ".labels"
 """The file in a folder of masks that says which label set they hold; hidden, so that it is no mask to anyone."""
 
+PAIRS = "pairs.csv"
+"""The file in a folder of masks that says which picture each mask of a cut-out belongs to."""
+
+Sources = tuple[list[Path], Path | None]
+"""What a picture's mask is made of, its part files or its one cut-out, and its photo where one is asked for."""
+
 
 @dataclass(frozen=True)
 class Task:
-    """The part files of a picture and where its mask goes; the photo and where it goes, where one is asked for."""
+    """What a mask is made of and where it goes; the photo, and where the picture goes, where one is asked for."""
 
-    parts: list[Path]
+    sources: list[Path]
     mask: Path
     photo: Path | None = None
     face: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """The pictures by name, what is wrong with others, what the masks hold, and how one picture's are written."""
+
+    pictures: dict[str, Sources]
+    faults: list[str]
+    content: str
+    write: Callable[[Task], None]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line as a namespace; see `--help`."""
     parser = argparse.ArgumentParser(
         prog="preprocess_data.py",
-        description="Paint the part files of every picture of CelebAMask-HQ into one mask, N.png, without loss. "
-        "Later parts cover earlier ones. Masks that an earlier run has finished are kept.",
+        description="One mask per picture: the part files of CelebAMask-HQ painted into N.png without loss, later "
+        "parts over earlier ones, or the alpha channel of cut-outs. Masks that an earlier run has finished are kept.",
     )
     flag = parser.add_argument
+    raw = parser.add_mutually_exclusive_group(required=True)
     parts = "the published folder CelebAMask-HQ-mask-anno with <n // 2000>/<nnnnn>_<part>.png, or its parent"
-    flag("--masks_parts", type=Path, required=True, metavar="DIR", help=parts)
+    raw.add_argument("--masks_parts", type=Path, metavar="DIR", help=parts)
+    cutouts = (
+        "AISegment's folder with clip_img and matting, or any folder of RGBA cut-outs, at any depth: masks of 0 to "
+        f"255, listed with their pictures in {PAIRS} beside them"
+    )
+    raw.add_argument("--matting", type=Path, metavar="DIR", help=cutouts)
     flag("--output_mask", type=Path, required=True, metavar="DIR", help="folder for the masks; made if it is missing")
     kinds = (
         "what the masks hold: 0 and 255 (face, hair), or the ids of all classes in a PNG with a palette (celebamask); "
-        "take one folder for each (default: %(default)s)"
+        f"take one folder for each (default: {FACE.name}; not with --matting)"
     )
-    flag("--labels", choices=CHOICES, default=FACE.name, help=kinds)
+    flag("--labels", choices=CHOICES, help=kinds)
     flag("--size", type=whole_from(1), metavar="PX", help="longer side of what is written (default: as it is)")
     photos = "folder of the photos, N.jpg; needs --size and --output_faces (default: only masks are written)"
     flag("--faces_dir", type=Path, metavar="DIR", help=photos)
-    flag("--output_faces", type=Path, metavar="DIR", help="folder for the photos at --size; made if it is missing")
-    parts = "CSV of rows name,True|False or name,train|val|test: what it names goes into train/, val/ and test/"
-    flag("--split", type=Path, metavar="CSV", help=f"{parts} of the output (default: everything, into one folder)")
+    faces = (
+        "folder for the photos at --size, made if it is missing; with --matting, for the photos or, where there are "
+        "none, the cut-outs' own colours, under the masks' names"
+    )
+    flag("--output_faces", type=Path, metavar="DIR", help=faces)
+    split = (
+        "CSV of rows name,True|False or name,train|val|test: what it names goes into train/, val/ and test/ of the "
+        "output (default: everything, into one folder)"
+    )
+    flag("--split", type=Path, metavar="CSV", help=split)
     workers = "processes (default: %(default)s, one a core)"
     flag("--workers", type=whole_from(1), default=os.cpu_count() or 1, metavar="N", help=workers)
     flag("--overwrite", action="store_true", help="make finished masks anew (default: keep them)")
     args = parser.parse_args(argv)
-    if not bool(args.faces_dir) == bool(args.output_faces) <= bool(args.size):
+    if args.matting and (args.faces_dir or args.labels):
+        parser.error("--faces_dir and --labels go with --masks_parts; --matting has pictures and masks of its own")
+    if args.masks_parts and not bool(args.faces_dir) == bool(args.output_faces) <= bool(args.size):
         parser.error("--faces_dir and --output_faces go together, and with --size")
-    if args.output_faces and args.output_faces.resolve() in (args.faces_dir.resolve(), args.output_mask.resolve()):
+    outputs = [folder.resolve() for folder in (args.output_mask, args.output_faces) if folder]
+    if args.output_faces and outputs[1] in (outputs[0], args.faces_dir and args.faces_dir.resolve()):
         parser.error("--output_faces takes a folder of its own: neither the photos' nor the masks'")
+    if args.matting and any(args.matting.resolve() in (folder, *folder.parents) for folder in outputs):
+        parser.error("--output_mask and --output_faces take folders outside --matting, whose pictures are all read")
     return args
 
 
@@ -70,53 +104,77 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Paint every picture that has no mask yet, name those that can't be painted, count; the exit status."""
+    """Make every mask that is not there yet, name the pictures that get none, count; the exit status."""
     from tqdm import tqdm
 
-    from faceparse.data.celebamask import find_parts
-
     start = time.monotonic()
-    pictures = find_parts(args.masks_parts)
-    planned = plan(pictures, args)
-    claim(args.output_mask, args.labels if args.size is None else f"{args.labels} {args.size}", args.overwrite)
+    job = from_cutouts(args) if args.matting else from_parts(args)
+    planned = plan(job.pictures, args)
+    claim(args.output_mask, job.content if args.size is None else f"{job.content} {args.size}", args.overwrite)
     tasks = planned if args.overwrite else unfinished(planned)
-    failed = 0
+    for sentence in job.faults:
+        print(f"no mask: {sentence}", file=sys.stderr)
+    broken = set()
     with tqdm(total=len(tasks), unit="picture") as progress:
-        for fault in faults_of(tasks, LABEL_SETS[args.labels], args.size, args.workers):
+        for task, fault in zip(tasks, faults_of(tasks, job.write, args.workers), strict=True):
             if fault:
-                failed += 1
+                broken.add(task.mask)
                 progress.write(f"no mask: {fault}", file=sys.stderr)
             progress.update()
+    if args.matting:
+        write_pairs(args.output_mask / PAIRS, [task for task in planned if task.mask not in broken])
+    failed = len(job.faults) + len(broken)
     print(
-        f"{args.output_mask}: {len(tasks) - failed} masks written, {len(planned) - len(tasks)} kept, {failed} failed, "
-        f"in {time.monotonic() - start:.1f} s",
+        f"{args.output_mask}: {len(tasks) - len(broken)} masks written, {len(planned) - len(tasks)} kept, "
+        f"{failed} failed, in {time.monotonic() - start:.1f} s",
         file=sys.stderr,
     )
     return 1 if failed else 0
 
 
-def plan(pictures: dict[int, list[Path]], args: argparse.Namespace) -> list[Task]:
+def from_parts(args: argparse.Namespace) -> Job:
+    """The pictures of CelebAMask-HQ by their numbers."""
+    from faceparse.data.celebamask import find_parts
+
+    photos = photos_by_number(args.faces_dir) if args.faces_dir else {}
+    pictures: dict[str, Sources] = {}
+    for number, paths in find_parts(args.masks_parts).items():
+        # reading a photo that is not there will say that it is missing
+        photo = photos.get(number, args.faces_dir / f"{number}.jpg") if args.faces_dir else None
+        pictures[str(number)] = paths, photo
+    labels = LABEL_SETS[args.labels or FACE.name]
+    return Job(pictures, [], labels.name, partial(write_parts, labels=labels, size=args.size))
+
+
+def from_cutouts(args: argparse.Namespace) -> Job:
+    """The portraits of AISegment, or of a folder of cut-outs, by the names of their masks."""
+    from faceparse.data.portrait import find_portraits
+
+    portraits, faults = find_portraits(args.matting)
+    pictures: dict[str, Sources] = {name: ([one.cutout], one.photo) for name, one in portraits.items()}
+    return Job(pictures, faults, "alpha", partial(write_portrait, size=args.size))
+
+
+def plan(pictures: dict[str, Sources], args: argparse.Namespace) -> list[Task]:
     """What is to be written where; ValueError when --split names none, or an earlier run had another split."""
     from faceparse.data.splits import PARTS, read_split
 
     part_of = read_split(args.split) if args.split else None
-    photos = photos_by_number(args.faces_dir) if args.faces_dir else {}
     tasks = []
-    for number, paths in pictures.items():
-        part = "" if part_of is None else part_of.get(str(number))
+    for name, (sources, photo) in pictures.items():
+        part = "" if part_of is None else part_of.get(name)
         if part is None:
             continue
-        photo = face = None
-        if args.faces_dir:
-            photo = photos.get(number, args.faces_dir / f"{number}.jpg")  # reading it will say that it is missing
-            face = args.output_faces / part / f"{number}.{'png' if photo.suffix.lower() == '.png' else 'jpg'}"
-        mask = args.output_mask / part / f"{number}.png"
+        lossless = photo is None or photo.suffix.lower() == ".png"
+        face = args.output_faces / part / f"{name}.{'png' if lossless else 'jpg'}" if args.output_faces else None
+        mask = args.output_mask / part / f"{name}.png"
         for other in PARTS if part else ():
             if other != part and (stale := args.output_mask / other / mask.name).exists():
                 raise ValueError(f"{stale}: by {args.split} it belongs into {part}; delete it or choose another folder")
-        tasks.append(Task(paths, mask, photo, face))
-    if not tasks:
-        raise ValueError(f"{args.split}: it names none of the {len(pictures)} pictures, which are called 0, 1, 2 ...")
+        tasks.append(Task(sources, mask, photo, face))
+    if pictures and not tasks:
+        first = next(iter(pictures))
+        raise ValueError(f"{args.split}: it names none of the {len(pictures)} pictures; the first is called {first}")
     return tasks
 
 
@@ -144,7 +202,7 @@ def unfinished(tasks: list[Task]) -> list[Task]:
     return [task for task in tasks if not {task.mask, task.face or task.mask} <= there]
 
 
-def faults_of(tasks: list[Task], labels: LabelSet, size: int | None, workers: int) -> Iterator[str | None]:
+def faults_of(tasks: list[Task], write: Callable[[Task], None], workers: int) -> Iterator[str | None]:
     """Do the tasks, in `workers` processes (1: in this one), and yield in their order what `fault_of` returns."""
     if not tasks:
         return
@@ -153,19 +211,38 @@ def faults_of(tasks: list[Task], labels: LabelSet, size: int | None, workers: in
     # Pieces of 16 pictures take longer than handing them over; smaller ones, at the end of few, keep everyone busy.
     pieces = min(16, 1 + len(tasks) // (4 * workers))
     with worker_map(min(workers, len(tasks))) as map_in_workers:
-        yield from map_in_workers(partial(fault_of, labels=labels, size=size), tasks, chunksize=pieces)
+        yield from map_in_workers(partial(fault_of, write=write), tasks, chunksize=pieces)
 
 
-def fault_of(task: Task, labels: LabelSet, size: int | None) -> str | None:
+def fault_of(task: Task, write: Callable[[Task], None]) -> str | None:
     """Write one picture's mask, and its photo; what is wrong when they can't be made, else None."""
-    from faceparse.data import celebamask
-
     try:
-        if task.photo is not None and task.face is not None and size is not None:
-            celebamask.write_face(task.photo, task.face, size)
-        celebamask.write_mask(task.parts, task.mask, labels, size)
+        write(task)
     except ValueError as error:
         if task.face is not None:
             task.face.unlink(missing_ok=True)  # training refuses a photo without a mask
         return str(error)
     return None
+
+
+def write_parts(task: Task, labels: LabelSet, size: int | None) -> None:
+    """The parts as a mask of `labels`, and the photo where one is asked for; ValueError for files that are unfit."""
+    from faceparse.data import celebamask
+
+    if task.photo is not None and task.face is not None and size is not None:
+        celebamask.write_face(task.photo, task.face, size)
+    celebamask.write_mask(task.sources, task.mask, labels, size)
+
+
+def write_portrait(task: Task, size: int | None) -> None:
+    """The cut-out's alpha as a mask, and the picture where one is asked for; ValueError for files that are unfit."""
+    from faceparse.data import portrait
+
+    portrait.write_portrait(portrait.Portrait(task.sources[0], task.photo), task.mask, task.face, size)
+
+
+def write_pairs(path: Path, tasks: list[Task]) -> None:
+    """Write the table of which picture belongs to which mask."""
+    from faceparse.data import portrait
+
+    portrait.write_pairs(path, [(task.face or task.photo or task.sources[0], task.mask) for task in tasks])

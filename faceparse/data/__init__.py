@@ -1,1 +1,1 @@
-"""Published data sets and folders of files as pictures and masks; `celebamask` and `splits` do without torch."""
+"""Published data sets and folders as pictures and masks; `celebamask`, `portrait` and `splits` do without torch."""
