@@ -21,7 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faceparse.devices import keep_freed_memory
-from faceparse.engine import create_average, create_optimizer, create_schedule, train_one_epoch
+from faceparse.engine import Pass, create_average, create_optimizer, create_schedule, train_one_epoch
 from faceparse.labels import CELEBAMASK
 from faceparse.losses import LOSSES, create_loss
 from faceparse.models import create_model
@@ -54,7 +54,8 @@ def main() -> None:
         logits = model(image)
 
     def step() -> None:
-        train_one_epoch(model, average, [(image, target)], create_loss("ce"), optimizer, schedule, cpu)
+        batches, loss = [(image, target)], create_loss("ce")
+        list(train_one_epoch(model, average, batches, loss, optimizer, schedule, cpu, "auto", 1.0, Pass()))
 
     def alone(name: str) -> Callable[[], None]:
         loss = create_loss(name)

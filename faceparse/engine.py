@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,32 @@ from faceparse.metrics import Confusion
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
+@dataclass
+class Pass:
+    """How far a pass through the pictures has come: steps done, pictures learnt from, the sum of their losses.
+
+    `seed` is that of what the model draws along the way: dropout.
+    """
+
+    seed: int = 0
+    steps: int = 0
+    pictures: int = 0
+    total_loss: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """Mean over the pictures."""
+        return self.total_loss / max(self.pictures, 1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The loss of a step, and whether it and its gradient were finite; if not, the weights are as before."""
+
+    loss: float
+    finite: bool
+
+
 def train_one_epoch(
     model: nn.Module,
     average: AveragedModel,
@@ -25,43 +52,40 @@ def train_one_epoch(
     optimizer: Optimizer,
     scheduler: LRScheduler,
     device: torch.device,
-    precision: str = "auto",
-    clip_norm: float = 1.0,
-    on_step: Callable[[float], None] | None = None,
-) -> float:
-    """Mean loss over the pictures of one pass; `average` follows the weights, `on_step` hears every loss.
+    precision: str,
+    clip_norm: float,
+    along: Pass,
+) -> Iterator[Step]:
+    """One pass, step by step; `average` follows the weights.
 
-    Batches are float32 (B, 3, H, W) pictures and int64 (B, H, W) ids. Raises FloatingPointError for a non-finite loss.
+    Batches are float32 (B, 3, H, W) pictures and what the loss takes: int64 (B, H, W) ids, or shares of two classes.
+    `along` says which steps are done, `batches` holds those after them; it is up to date at every step that comes out.
     """
     model.train()
-    total, seen = 0.0, 0
     for image, target in batches:
+        torch.manual_seed(along.seed + along.steps)  # whoever goes on from here draws the same dropout
         image, target = _to(device, image), target.to(device, non_blocking=True)
         with autocast(device, precision):
             logits = model(image)
         loss = loss_fn(logits.float(), target)
-        value = loss.item()
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"loss is {value} after {seen} pictures of this epoch; lower --lr or check the masks"
-            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-        optimizer.step()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        step = Step(loss.item(), bool(torch.isfinite(loss) and torch.isfinite(norm)))
+        if step.finite:
+            optimizer.step()
+            average.update_parameters(model)
+            along.pictures, along.total_loss = along.pictures + len(image), along.total_loss + step.loss * len(image)
         scheduler.step()  # per step, not per epoch
-        average.update_parameters(model)
-        total, seen = total + value * len(image), seen + len(image)
-        if on_step is not None:
-            on_step(value)
-    return total / max(seen, 1)
+        along.steps += 1
+        yield step
 
 
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, batches: Batches, loss_fn: Loss, classes: int, device: torch.device, precision: str = "auto"
 ) -> tuple[float, Confusion]:
-    """Mean loss over the pictures and the pooled confusion of `classes` classes. Batches as in `train_one_epoch`."""
+    """Mean loss over the pictures and the pooled confusion of `classes` classes. Targets are int64 (B, H, W) ids."""
     model.eval()
     confusion = Confusion(classes)
     total, seen = 0.0, 0

@@ -65,9 +65,9 @@ class Run:
         self.board.flush()
 
     @contextmanager
-    def epoch_progress(self, epoch: int, epochs: int, steps: int) -> Iterator[Callable[[float], None]]:
+    def epoch_progress(self, epoch: int, epochs: int, steps: int, done: int) -> Iterator[Callable[[float], None]]:
         """A function that takes each step's loss to a progress bar and to TensorBoard; `epoch` counts from 0."""
-        with tqdm(total=steps, desc=f"epoch {epoch + 1}/{epochs}", unit="step", leave=False) as bar:
+        with tqdm(total=steps, initial=done, desc=f"epoch {epoch + 1}/{epochs}", unit="step", leave=False) as bar:
 
             def on_step(loss: float) -> None:
                 self.board.add_scalar("step_loss", loss, epoch * steps + bar.n)

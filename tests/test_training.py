@@ -12,7 +12,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from faceparse import checkpoint, images
+from faceparse import checkpoint, images, losses
 from faceparse.commands.train import main
 from faceparse.commands.train_flags import AUGMENTATIONS
 from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, ValidationFaces, Wild
@@ -20,6 +20,7 @@ from faceparse.data.folder import Pair, TrainingData, find_pairs, repeat_factors
 from faceparse.data.splits import read_split
 from faceparse.engine import create_average, create_optimizer, create_schedule
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, PERSON
+from faceparse.losses import cross_entropy
 from faceparse.models import create_model
 from faceparse.transforms import Augment, Preprocess
 from tests.conftest import draw_face
@@ -88,25 +89,31 @@ def test_a_training_leaves_weights_curves_and_a_record_of_itself(folders: Path) 
     assert board.Tags()["images"] == ["validation"] and len(board.Scalars("step_loss")) == 2 * 2
 
 
-def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
-    folders: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("save", [1, 2, 4, 5])  # 2 steps an epoch, and one saving after each
+def test_a_training_stopped_anywhere_ends_with_the_weights_of_an_uninterrupted_one(
+    folders: Path, save: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert train(folders, "--epochs", "3", run="whole") == 0
-    save_state = checkpoint.save_state
+    flags = ["--epochs", "2", "--save_minutes", "0", "--shape_ratio", "0.5"]
+    assert train(folders, *flags, run="whole") == 0
+    save_state, saved = checkpoint.save_state, []
 
-    def stop_after_the_first(path: Path, state: dict[str, object]) -> None:
+    def stop_after_some(path: Path, state: dict[str, object]) -> None:
         save_state(path, state)
-        raise KeyboardInterrupt
+        saved.append(path)
+        if len(saved) == save:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "save_state", stop_after_the_first)
-    assert train(folders, "--epochs", "3", run="parts") == 130
+    monkeypatch.setattr(checkpoint, "save_state", stop_after_some)
+    assert train(folders, *flags, run="parts") == 130
     monkeypatch.setattr(checkpoint, "save_state", save_state)
-    assert train(folders, "--epochs", "3", "--resume", run="parts") == 0
-    whole, parts = (
-        checkpoint.load(folders / run / "last.safetensors").model.state_dict() for run in ("whole", "parts")
-    )
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
-    assert len(list(csv.DictReader((folders / "parts" / "curves.csv").open()))) == 3
+    assert train(folders, *flags, "--resume", run="parts") == 0
+    for name in ("last", "best"):
+        whole, parts = (
+            checkpoint.load(folders / run / f"{name}.safetensors").model.state_dict() for run in ("whole", "parts")
+        )
+        assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    first, second = (list(csv.DictReader((folders / run / "curves.csv").open())) for run in ("whole", "parts"))
+    assert [row | {"seconds": ""} for row in first] == [row | {"seconds": ""} for row in second]
 
 
 def test_another_trainings_folder_is_not_written_over(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -371,12 +378,33 @@ def test_the_average_follows_the_weights() -> None:
     assert average.module.weight.item() == pytest.approx(9 / 11)
 
 
-def test_a_loss_that_is_not_finite_stops_with_one_sentence(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        train(folders, "--epochs", "1", "--lr", "1e30", "--encoder_lr", "1e30", "--warmup", "0", "--clip_norm", "1e30")
-        == 1
-    )
-    assert "lower --lr" in capsys.readouterr().err
+def test_a_loss_that_is_not_finite_stops_and_names_its_pictures(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = ["--lr", "1e30", "--encoder_lr", "1e30", "--warmup", "0", "--clip_norm", "1e30"]
+    assert train(folders, "--epochs", "1", *wild) == 1
+    sentence = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "lower --lr" in sentence and sentence.count(".jpg") == 4
+    state = checkpoint.load_state(folders / "run" / "non_finite.state.pt")
+    assert state["epoch"] == 0 and state["along"]["steps"] == 2 and state["along"]["pictures"] == 4
+
+
+def test_a_step_that_is_not_finite_can_be_left_out(
+    folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def sometimes_nan(log_p: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        calls.append(0)
+        return cross_entropy(log_p, target) * (float("nan") if len(calls) == 2 else 1.0)
+
+    monkeypatch.setitem(losses.LOSSES, "ce", sometimes_nan)
+    assert train(folders, "--epochs", "1", "--loss", "ce", "--non_finite", "skip") == 0
+    assert "left out" in capsys.readouterr().err
+    weights = checkpoint.load(folders / "run" / "last.safetensors").model.state_dict()
+    assert all(torch.isfinite(value).all() for value in weights.values())
+    row = next(csv.DictReader((folders / "run" / "curves.csv").open()))
+    assert float(row["train_loss"]) > 0
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     from faceparse.checkpoint import Design
     from faceparse.data.batches import BatchesWithHands
     from faceparse.data.folder import TrainingData
+    from faceparse.engine import Pass
     from faceparse.models.segmenter import Segmenter
     from faceparse.runs import Run
     from faceparse.transforms import Preprocess
+
+STATE, NON_FINITE = "last.state.pt", "non_finite.state.pt"
+"""Files in the run folder: what a training goes on from, and where it was when a step was not finite."""
+
+MOST_LEFT_OUT = 20
+"""Steps of an epoch that `--non_finite skip` leaves out before it gives up."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -71,25 +78,45 @@ def run(args: argparse.Namespace) -> int:
     scheduler = engine.create_schedule(optimizer, steps, min(args.warmup, steps // 2))
     parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "scheduler": scheduler}
     journal = Run(args.weights_dir)
-    finished, best = restore(args, data, parts, journal)
+    finished, along, best = restore(args, data, parts, journal)
     settings = {name: value for name, value in vars(args).items() if name != "command"}
     journal.record_start(args.command, settings, data.counts())
     journal.record_split(data.training, data.validation)
 
+    def keep(name: str, epoch: int, along: engine.Pass) -> None:
+        state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+        state |= {
+            "recipe": recipe(args, data),
+            "epoch": epoch,
+            "along": vars(along),
+            "best": best,
+            "rows": journal.rows,
+        }
+        checkpoint.save_state(args.weights_dir / name, state)
+
     for epoch in range(finished, args.epochs):
-        torch.manual_seed(args.seed + epoch)  # dropout: a resumed training draws what an uninterrupted one would have
-        draws.epoch = epoch
-        start = time.perf_counter()
-        with journal.epoch_progress(epoch, args.epochs, len(batches)) as on_step:
-            train_loss = engine.train_one_epoch(
-                model, average, batches, loss_fn, optimizer, scheduler, device, args.precision, args.clip_norm, on_step
-            )
+        along = along if epoch == finished else engine.Pass()
+        along.seed, draws.epoch, draws.first = args.seed + epoch * len(batches), epoch, along.steps
+        start = kept = time.perf_counter()
+        left_out = 0
+        with journal.epoch_progress(epoch, args.epochs, len(batches), along.steps) as tell:
+            for step in engine.train_one_epoch(
+                model, average, batches, loss_fn, optimizer, scheduler, device, args.precision, args.clip_norm, along
+            ):
+                if not step.finite:
+                    left_out += 1
+                    keep(NON_FINITE, epoch, along)
+                    not_finite(args, step.loss, left_out, names_of(draws, data, along.steps - 1))
+                tell(step.loss)
+                if time.perf_counter() - kept > args.save_minutes * 60:
+                    keep(STATE, epoch, along)
+                    kept = time.perf_counter()
         val_loss, confusion = engine.evaluate(
             average.module, validation, hard_loss_fn, len(labels), device, args.precision
         )
         row = {
             "epoch": epoch + 1,
-            "train_loss": train_loss,
+            "train_loss": along.loss,
             "val_loss": val_loss,
             "val_iou": foreground_mean(confusion.iou()),
             "val_dice": foreground_mean(confusion.dice()),
@@ -105,9 +132,7 @@ def run(args: argparse.Namespace) -> int:
             checkpoint.save(
                 path, average.module.state_dict(), design, labels, preprocess, about(args, row, data), args.half
             )
-        state = {name: part.state_dict() for name, part in parts.items()}
-        state |= {"recipe": recipe(args, data), "epoch": epoch + 1, "best": best, "rows": journal.rows}
-        checkpoint.save_state(state_path(args), state)
+        keep(STATE, epoch + 1, engine.Pass())
         told = [f"{key} {row[key]:.4f}" for key in row if key not in ("epoch", "lr", "seconds")]
         say(f"epoch {epoch + 1}: {', '.join(told)}")
     say(f"best validation IoU {best:.4f}: {args.weights_dir / 'best.safetensors'}; try it with test.py --weights_path")
@@ -126,16 +151,31 @@ def check_folder(args: argparse.Namespace) -> None:
     """Refuse to write over another training's weights."""
     if args.weights_dir.exists() and not args.weights_dir.is_dir():
         raise ValueError(f"{args.weights_dir} is a file; name a folder for the weights")
-    if state_path(args).exists() and not args.resume:
+    if (args.weights_dir / STATE).exists() and not args.resume:
         raise ValueError(
             f"{args.weights_dir} already holds a training; add --resume to go on with it, or choose another folder"
         )
     args.weights_dir.mkdir(parents=True, exist_ok=True)
 
 
-def state_path(args: argparse.Namespace) -> Path:
-    """The file from which a training goes on."""
-    return args.weights_dir / "last.state.pt"
+def names_of(draws: BatchesWithHands, data: TrainingData, step: int) -> list[str]:
+    """The pictures of a step of this epoch."""
+    from itertools import islice
+
+    drawn = next(islice(draws, step - draws.first, None))
+    return [
+        (data.with_hands if draw.hand and data.with_hands else data.training)[draw.index].image.name for draw in drawn
+    ]
+
+
+def not_finite(args: argparse.Namespace, loss: float, left_out: int, names: list[str]) -> None:
+    """Stop at a step whose loss or gradient is not finite, or go on without it, as told; FloatingPointError."""
+    told = f"the loss is {loss}, or its gradient is not finite, for {', '.join(names)}"
+    if args.non_finite == "stop" or left_out > MOST_LEFT_OUT:
+        raise FloatingPointError(
+            f"{told}; the state is in {args.weights_dir / NON_FINITE}; lower --lr, or look at these pictures and masks"
+        )
+    say(f"{told}; left out")
 
 
 def build_model(args: argparse.Namespace, labels: LabelSet) -> tuple[Segmenter, Design, Preprocess]:
@@ -220,13 +260,17 @@ def workers(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     }
 
 
-def restore(args: argparse.Namespace, data: TrainingData, parts: dict[str, Any], journal: Run) -> tuple[int, float]:
-    """Load the folder's training into `parts`; how many epochs it has finished (0 for a new one) and its best IoU."""
+def restore(
+    args: argparse.Namespace, data: TrainingData, parts: dict[str, Any], journal: Run
+) -> tuple[int, Pass, float]:
+    """Load the folder's training into `parts`; the epochs that are finished, how far the next is, the best IoU."""
     from faceparse import checkpoint
+    from faceparse.engine import Pass
 
-    if not state_path(args).exists():
-        return 0, 0.0
-    state = checkpoint.load_state(state_path(args))
+    path = args.weights_dir / STATE
+    if not path.exists():
+        return 0, Pass(), 0.0
+    state = checkpoint.load_state(path)
     for name, before in state.get("recipe", {}).items():
         if recipe(args, data)[name] != before:
             raise ValueError(
@@ -237,11 +281,9 @@ def restore(args: argparse.Namespace, data: TrainingData, parts: dict[str, Any],
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{state_path(args)} is of another model or recipe; resume with the flags in run.json"
-        ) from error
+        raise ValueError(f"{path} is of another model or recipe; resume with the flags in run.json") from error
     journal.rows.extend(state["rows"])
-    return state["epoch"], state["best"]
+    return state["epoch"], Pass(**state.get("along", {})), state["best"]  # an older state is of a whole epoch
 
 
 def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:

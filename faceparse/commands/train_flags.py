@@ -230,7 +230,20 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--data_note", metavar="TEXT", default="", help="text about the data, kept inside the weights file"
     )
     run.add_argument("--licence", metavar="TEXT", default="", help="terms of the weights, kept inside the weights file")
-    run.add_argument("--resume", action="store_true", help="go on after the last finished epoch in the run folder")
+    run.add_argument("--resume", action="store_true", help="go on where the training in the run folder stopped")
+    run.add_argument(
+        "--save_minutes",
+        metavar="X",
+        type=positive,
+        default=5.0,
+        help="minutes between two savings of the state that --resume goes on from; it is also saved after every epoch",
+    )
+    run.add_argument(
+        "--non_finite",
+        choices=("stop", "skip"),
+        default="stop",
+        help="what to do about a step whose loss or gradient is not finite; its pictures are named either way",
+    )
     run.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (default: the best there is)")
     run.add_argument(
         "--precision",

@@ -150,7 +150,7 @@ class BatchesWithHands(Sampler[list[Draw]]):
             raise ValueError(
                 f"a batch of {batch_size} with {hands} ready-made hands has no face without; take more or fewer"
             )
-        self.epoch = 0
+        self.epoch, self.first = 0, 0  # which pass, and at which of its batches it begins
 
     def __len__(self) -> int:
         return max(1, self.faces // self.faces_a_batch)
@@ -159,7 +159,7 @@ class BatchesWithHands(Sampler[list[Draw]]):
         rng = np.random.default_rng([self.seed, self.epoch])
         chance = np.random.default_rng([self.seed, self.epoch, 1]).random(self.faces)
         order = rng.permutation(np.repeat(np.arange(self.faces), (self.repeats + chance).astype(int)))
-        for step in range(len(self)):
+        for step in range(self.first, len(self)):
             chosen = np.resize(order[step * self.faces_a_batch :], self.faces_a_batch)
             indices = [(int(i), False) for i in chosen]
             if self.with_hands:
