@@ -11,25 +11,38 @@ frame alone are that the mask of the moving pixels is most like.
 
 "everywhere" smooths by the same strength without looking for motion: a plain running average. The sheet shows, for each
 clip, the frame with the largest difference between the two: the frame alone, by motion, everywhere.
+
+    python benchmarks/bench_video.py --videos clips/*.mkv --speed --size 256
+
+times the way from file to file instead: whole clips, read, answered, smoothed and written, as `test.py` does it without
+the start of Python. A frame's CPU time is the sum over all threads.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import os
+import platform
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faceparse import images, predictor, video
+from faceparse.cutout import Background
 from faceparse.predictor import Predictor
-from faceparse.video import Frame, Smoother, VideoFile
+from faceparse.video import Frame, Smoother, VideoFile, View
 
 MOVES = 16
 """Grey levels by which a moving pixel changes ..."""
@@ -50,6 +63,13 @@ class Everywhere(Smoother):
 WAYS = {"none": lambda _: Smoother(0), "by motion": Smoother, "everywhere": Everywhere}
 """Name -> smoother of a strength."""
 
+WRITTEN: dict[str, dict[str, View]] = {
+    "mask": {"mask.mp4": video.mask_view},
+    "mask, overlay": {"mask.mp4": video.mask_view, "overlay.mp4": video.overlay_view},
+    "mask, blurred": {"mask.mp4": video.mask_view, "blurred.mp4": video.cutout_view(Background("blur"))},
+}
+"""Name -> files to write."""
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,12 +79,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--noise", type=float, default=4.0, help="deviation in grey levels (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=40, help="frames of a clip at most (default: %(default)s)")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write the sheet (default: none)")
+    parser.add_argument("--speed", action="store_true", help="frames/s from file to file, and no more (default: off)")
+    parser.add_argument("--size", type=int, metavar="PX", help="longer side to the network (default: the weights' own)")
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     network = predictor.load(args.weights_path, "cpu")
+    if args.size:
+        network.preprocess = dataclasses.replace(network.preprocess, size=args.size)
+    if args.speed:
+        tell_speed(args.videos, network, args.smooth)
+        return
     figures: dict[str, list[tuple[float, float, int]]] = {name: [] for name in WAYS}
     rows, seconds, count = [], 0.0, 0
     for path in args.videos:
@@ -91,6 +118,30 @@ def main() -> None:
         print(f"{name:10}  flicker {flicker:5.2f} per 1000  smear {100 * wrong_now:5.2f} %  lag {lag:.1f} frames")
     if args.sheet:
         images.write_overlay(args.sheet, np.vstack(rows))
+
+
+def tell_speed(videos: list[str], network: Predictor, smooth: float) -> None:
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} torch threads; Python {platform.python_version()}, torch {torch.__version__}, "
+        f"OpenCV {cv2.__version__}, PyAV {av.__version__}\n"
+        f"{len(videos)} clips, {network.preprocess.size} px to the network, smoothing of {smooth}"
+    )
+    file_to_file(videos[:1], network, smooth, WRITTEN["mask"])  # the first frames pay for what is made once
+    for name, outputs in WRITTEN.items():
+        frames, wall, cpu = file_to_file(videos, network, smooth, outputs)
+        print(f"{name:14} {frames / wall:6.1f} frames/s  {1000 * cpu / frames:6.1f} ms of CPU a frame, {frames} frames")
+
+
+def file_to_file(
+    videos: list[str], network: Predictor, smooth: float, outputs: Mapping[str, View]
+) -> tuple[int, float, float]:
+    """Frames, seconds, and seconds of CPU time in all threads."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {Path(folder, name): view for name, view in outputs.items()}
+        frames = sum(video.segment_video(path, network, paths, smooth) for path in videos)
+    return frames, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def ask(network: Predictor, frames: list[np.ndarray]) -> list[np.ndarray]:

@@ -38,9 +38,10 @@ def soft_alpha(picture: np.ndarray, probability: np.ndarray) -> np.ndarray:
     guide = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     mean, mean_p = _box(guide), _box(probability)
     slope = (_box(guide * probability) - mean * mean_p) / (_box(guide * guide) - mean * mean + SMOOTHNESS)
-    offset = _box(mean_p - slope * mean)
-    alpha = _enlarged(_box(slope) / 255, grey.shape) * grey + _enlarged(offset, grey.shape)
-    return np.clip((alpha - SURE) / (1 - 2 * SURE), 0, 1)
+    offset = _box(mean_p - slope * mean) - SURE
+    scale = 1 / (1 - 2 * SURE)  # here, where the planes are small
+    alpha = _enlarged(_box(slope) * (scale / 255), grey.shape) * grey + _enlarged(offset * scale, grey.shape)
+    return np.clip(alpha, 0, 1, out=alpha)
 
 
 def cut_out(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -50,25 +51,25 @@ def cut_out(picture: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     `picture` is uint8 (H, W, 3) RGB, `alpha` float32 (H, W) in 0..1.
     """
     shape = alpha.shape
-    rgba = np.dstack([picture, np.round(alpha * 255).astype(np.uint8)])
-    rgba[alpha == 0] = 0
-    soft = (alpha > 0) & (alpha < 1)
-    if not soft.any():
+    there = alpha > 0
+    rgba = cv2.copyTo(cv2.merge([picture, cv2.convertScaleAbs(alpha, alpha=255)]), there.view(np.uint8))
+    soft = np.flatnonzero(there & (alpha < 1))  # numbers of pixels: quicker than a mask
+    if not len(soft):
         return rgba
     small_hw = fitted(shape, min(COLOUR_SIDE, max(shape)))
     small, weight = resize(picture, small_hw), cv2.resize(alpha, small_hw[::-1], interpolation=cv2.INTER_AREA)
-    a = alpha[soft][:, None]
-    subject = _enlarged(_mean_where(small, weight**8, COLOUR_SIGMA), shape)[soft]
-    behind = _enlarged(_mean_where(small, (1 - weight) ** 8, COLOUR_SIGMA), shape)[soft]
-    own = subject + a * (picture[soft] - a * subject - (1 - a) * behind)
-    rgba[soft, :3] = np.clip(np.round(own), 0, 255)
+    a = alpha.reshape(-1, 1)[soft]
+    subject = _enlarged(_mean_where(small, weight**8, COLOUR_SIGMA), shape).reshape(-1, 3)[soft]
+    behind = _enlarged(_mean_where(small, (1 - weight) ** 8, COLOUR_SIGMA), shape).reshape(-1, 3)[soft]
+    own = subject + a * (picture.reshape(-1, 3)[soft] - a * subject - (1 - a) * behind)
+    rgba.reshape(-1, 4)[soft, :3] = np.clip(np.round(own), 0, 255)
     return rgba
 
 
 def over(cutout: np.ndarray, background: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3) RGB: a cut-out, uint8 (H, W, 4) RGBA, laid over a background, uint8 (H, W, 3) RGB."""
     alpha = cutout[..., 3].astype(np.float32) / 255
-    return cv2.blendLinear(np.ascontiguousarray(cutout[..., :3]), background, alpha, 1 - alpha)
+    return cv2.blendLinear(cv2.cvtColor(cutout, cv2.COLOR_RGBA2RGB), background, alpha, 1 - alpha)
 
 
 def blurred(picture: np.ndarray, alpha: np.ndarray, percent: float) -> np.ndarray:
@@ -82,9 +83,7 @@ def blurred(picture: np.ndarray, alpha: np.ndarray, percent: float) -> np.ndarra
     scale = min(1.0, 4 / sigma)  # blurred is as good as small
     small_hw = max(1, round(alpha.shape[0] * scale)), max(1, round(alpha.shape[1] * scale))
     away = 1 - cv2.resize(alpha, small_hw[::-1], interpolation=cv2.INTER_AREA)
-    return np.round(_enlarged(_mean_where(resize(picture, small_hw), away, sigma * scale), alpha.shape)).astype(
-        np.uint8
-    )
+    return cv2.convertScaleAbs(_enlarged(_mean_where(resize(picture, small_hw), away, sigma * scale), alpha.shape))
 
 
 class Background:

@@ -367,12 +367,12 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: floa
 
     `image` is uint8 (H, W, 3) RGB, `mask` uint8 (H, W): 0/255 for a two-class set, else class ids.
     """
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(labels)] = labels.colours
+    palette = np.zeros((1, 256, 3), np.uint8)
+    palette[0, : len(labels)] = labels.colours
     shown = image.copy()
     step = max(1, _BAND_PIXELS // image.shape[1])  # what is made on the way stays small beside a large photo
     for rows in (slice(top, top + step) for top in range(0, len(image), step)):
         ids = mask[rows] // FOREGROUND if labels.is_binary else mask[rows]
-        mixed = cv2.addWeighted(image[rows], 1 - opacity, palette[ids], opacity, 0)
-        np.copyto(shown[rows], mixed, where=ids[..., None] > 0)
+        colours = cv2.LUT(cv2.merge([ids] * 3), palette)
+        cv2.copyTo(cv2.addWeighted(image[rows], 1 - opacity, colours, opacity, 0), ids, shown[rows])
     return shown

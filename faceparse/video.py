@@ -2,6 +2,7 @@
 
     Frame, uint8 (H, W, 3) RGB -> probabilities (C, h, w) -> smoothed over time -> Answer -> views -> files
 
+Of a file, the next frame but one is decoded in a thread, the next one answered in another, while one is written.
 Frames are upright: a turn that the file asks of its player is done to the pixels. Needs PyAV: `faceparse[video]`.
 """
 
@@ -9,8 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -22,6 +23,7 @@ import numpy as np
 
 from faceparse import images
 from faceparse.cutout import Background, soft_alpha
+from faceparse.parallel import ahead
 from faceparse.predictor import Predictor
 
 try:
@@ -64,7 +66,8 @@ class Source(Protocol):
 class VideoFile:
     """The frames of a video file, upright and at their times. Raises `UnreadableVideo`, also as it is read.
 
-    A time is taken for that of a whole frame where the file, which counts in ticks, is within a tick of it.
+    A time is taken for that of a whole frame where the file, which counts in ticks, is within a tick of it. The next
+    frame is decoded while the caller works on this one.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -77,6 +80,9 @@ class VideoFile:
             self.sound = self.path if file.streams.audio else None
 
     def __iter__(self) -> Iterator[Frame]:
+        return ahead(self._frames())
+
+    def _frames(self) -> Generator[Frame, None, None]:
         with _readable(self.path), av.open(self.path) as file:
             stream = self._stream(file)
             stream.thread_type = "AUTO"
@@ -187,7 +193,9 @@ class Smoother:
         return small
 
 
-def segment_frames(frames: Iterable[Frame], predictor: Predictor, smooth: float = SMOOTH) -> Iterator[Answer]:
+def segment_frames(
+    frames: Iterable[Frame], predictor: Predictor, smooth: float = SMOOTH
+) -> Generator[Answer, None, None]:
     """The answer to each frame, in order; `smooth` is the strength of a `Smoother`, 0 for none.
 
     for answer in segment_frames(VideoFile("clip.mp4"), predictor): show(answer.frame.image, answer.mask)
@@ -239,7 +247,11 @@ def segment_video(
     count = 0
     with ExitStack() as stack:
         writers = [(stack.enter_context(_writer(Path(path), video)), view) for path, view in outputs.items()]
-        for answer in segment_frames(video, predictor, smooth):
+        answers = segment_frames(video, predictor, smooth)
+        if not isinstance(video, Camera):  # which is to show what is now, and to end with the frame at hand
+            answers = ahead(answers)
+        stack.enter_context(closing(answers))
+        for answer in answers:
             for write, view in writers:
                 write(view(answer), answer.frame.time)
             count += 1

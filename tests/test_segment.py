@@ -406,20 +406,6 @@ def test_a_batch_holds_no_more_pixels_than_it_should(tmp_path: Path, monkeypatch
     assert [len(batch) for batch in command.batches(places[:2], 1)] == [1, 1]
 
 
-def test_the_next_item_is_made_while_this_one_is_worked_on_and_no_more() -> None:
-    asked: list[int] = []
-
-    def numbers() -> object:
-        for number in range(5):
-            asked.append(number)
-            yield number
-
-    results = command.ahead(lambda number: number * 10, numbers())
-    assert next(results) == 0
-    assert asked == [0, 1]
-    assert list(results) == [10, 20, 30, 40]
-
-
 def test_chosen_classes_are_written_as_one_mask_of_0_and_255(tmp_path: Path, labels_in_use: list[LabelSet]) -> None:
     labels_in_use[0] = CELEBAMASK
     picture(tmp_path / "in/a.png", 64, 64)  # answered 0 on the left and 18, cloth, on the right

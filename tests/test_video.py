@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
+import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from faceparse.commands.places import find_video_places
 from faceparse.commands.video import no_window, video_source
 from faceparse.cutout import Background
 from faceparse.labels import FACE, HAIR, LabelSet
+from faceparse.parallel import ahead
 from faceparse.predictor import Predictor
 from faceparse.video import Answer, Camera, Frame, Smoother, UnreadableVideo, VideoFile, segment_frames, segment_video
 from tests.test_segment import PLAIN, Brightness
@@ -29,6 +34,12 @@ av = pytest.importorskip("av")
 @pytest.fixture(autouse=True)
 def bright_is_face(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor, "load", lambda *_: answering())
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")]
 
 
 def answering(labels: LabelSet = FACE) -> Predictor:
@@ -277,6 +288,134 @@ def test_without_a_frame_there_is_no_file(tmp_path: Path, error: BaseException) 
     with pytest.raises(type(error)):
         segment_video(Breaking(error, after=0), answering(), {tmp_path / "mask.mp4": video.mask_view})
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("side", ["network", "view", "full disk", "progress"])
+def test_whatever_fails_is_raised_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    calls = []
+
+    def failing(*_: object) -> np.ndarray:
+        calls.append(side)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, side)
+        return np.zeros((1, 48, 64), np.float32) if side == "network" else np.zeros((48, 64), np.uint8)
+
+    source, network = record(tmp_path / "a.mp4"), answering()
+    if side == "network":
+        monkeypatch.setattr(network, "small", lambda _: [failing()])
+    if side == "full disk":
+        monkeypatch.setattr(av.container.OutputContainer, "mux", failing, raising=False)
+    outputs = {tmp_path / "mask.mp4": failing if side == "view" else video.mask_view}
+    progress = failing if side == "progress" else lambda _: None
+    with pytest.raises(OSError, match=side):
+        segment_video(source, network, outputs, progress=progress)
+    assert files(tmp_path) == ["a.mp4"]
+
+
+class Counting:
+    """A source of frames that counts them, and does something as it makes number `at`."""
+
+    rate, count, sound = Fraction(30), None, None
+
+    def __init__(self, frames: int = 12, at: int = -1, act: Callable[[], None] = lambda: None):
+        self.frames, self.at, self.act = frames, at, act
+        self.made = threading.Semaphore(0)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number in range(self.frames):
+            if number == self.at:
+                self.act()
+            self.made.release()
+            yield Frame(picture(number), number / self.rate)
+
+
+def test_ctrl_c_while_the_network_works_ends_with_the_frames_that_are_written(tmp_path: Path) -> None:
+    source = Counting(at=5, act=lambda: os.kill(os.getpid(), signal.SIGINT))
+    written: list[Answer] = []
+    with pytest.raises(KeyboardInterrupt):
+        segment_video(source, answering(), {tmp_path / "mask.mp4": video.mask_view}, progress=written.append)
+    assert len(frames_of(tmp_path / "mask.mp4")) in (len(written), len(written) + 1)
+    assert 3 <= len(written) <= 5
+
+
+# side by side
+
+
+def test_frames_keep_their_order_and_the_next_one_is_made_while_one_is_written(tmp_path: Path) -> None:
+    source = Counting()
+    seen: list[Fraction] = []
+
+    def progress(answer: Answer) -> None:
+        if not seen:
+            source.made.acquire()
+        seen.append(answer.frame.time)
+        assert len(seen) == source.frames or source.made.acquire(timeout=10)  # though this one is at work
+
+    assert segment_video(source, answering(), {tmp_path / "mask.mp4": video.mask_view}, progress=progress) == 12
+    assert seen == [Fraction(number, 30) for number in range(12)]
+
+
+def test_few_frames_are_held_at_a_time(tmp_path: Path) -> None:
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = []
+
+    def progress(answer: Answer) -> None:
+        alive.append(weakref.ref(answer.frame.image))
+        most.append(sum(image() is not None for image in alive))
+
+    segment_video(record(tmp_path / "a.mp4", 50), answering(), {tmp_path / "b": video.mask_view}, progress=progress)
+    assert max(most) == 1  # of those written
+
+
+def test_one_item_ahead_is_made_and_no_more() -> None:
+    made: list[int] = []
+
+    def items() -> Generator[int, None, None]:
+        for number in range(9):
+            made.append(number)
+            yield number
+
+    coming = ahead(items())
+    assert made == []
+    assert next(coming) == 0
+    assert list(coming) == [1, 2, 3, 4, 5, 6, 7, 8]
+    coming = ahead(items())
+    made.clear()
+    assert [next(coming), next(coming)] == [0, 1]
+    coming.close()  # which waits for the one in the making
+    assert made == [0, 1, 2]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("unplugged")])
+def test_an_error_comes_in_its_turn(error: BaseException) -> None:
+    def items() -> Generator[int, None, None]:
+        yield from (0, 1)
+        raise error
+
+    coming = ahead(items())
+    assert [next(coming), next(coming)] == [0, 1]
+    with pytest.raises(type(error)):
+        next(coming)
+
+
+def test_a_video_that_is_left_early_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, ended = VideoFile(record(tmp_path / "a.mp4")), []
+    frames = source._frames
+
+    def watched() -> Generator[Frame, None, None]:
+        try:
+            yield from frames()
+        finally:
+            ended.append(threading.current_thread())
+
+    monkeypatch.setattr(source, "_frames", watched)
+    for answer in segment_frames(source, answering()):
+        assert answer.frame.time == 0
+        break
+    assert len(ended) == 1
+    assert not ended[0].is_alive()
 
 
 def broken_file(path: Path, how: str) -> Path:

@@ -6,12 +6,10 @@ import argparse
 import errno
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from faceparse.commands import finish, whole_from
 from faceparse.commands.video import number_from, segment_videos, video_source
@@ -30,9 +28,6 @@ BATCH_PIXELS = 1 << 25
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors after which no other mask can be written either."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -187,9 +182,11 @@ def segment(
     """
     from tqdm import tqdm
 
+    from faceparse.parallel import ahead
+
     written, problems = 0, []
     with tqdm(total=len(places), unit="picture") as progress:
-        for readable, unreadable in ahead(read, batches(places, batch_size)):
+        for readable, unreadable in ahead(read(batch) for batch in batches(places, batch_size)):
             problems += unreadable
             answers = predictor.small([picture for _, picture in readable])
             for (place, picture), small in zip(readable, answers, strict=True):
@@ -240,18 +237,6 @@ def read(batch: list[Place]) -> tuple[list[tuple[Place, np.ndarray]], list[str]]
         except UnreadableImage as error:
             unreadable.append(str(error))
     return readable, unreadable
-
-
-def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`function(item)` for each item in order; the next one is made in a thread while the caller works on this one."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming: deque[Future[Result]] = deque()
-        for item in items:
-            coming.append(thread.submit(function, item))
-            if len(coming) == 2:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
 
 
 def write_mask(predictor: Predictor, place: Place, mask: np.ndarray) -> list[str]:
