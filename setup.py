@@ -10,6 +10,9 @@ KORNIA_RS = "kornia-rs>=0.2"
 # Reads and writes videos with their times, turn, sound and transparency; OpenCV's own reader knows none of these.
 PYAV = "av>=14"
 
+# Writes ONNX models and runs them; to run one, the second is enough.
+ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
+
 # The reference that tests/test_parity.py compares with.
 SMP = "segmentation-models-pytorch>=0.5"
 
@@ -43,7 +46,8 @@ setup(
     extras_require={
         "fast": [KORNIA_RS],
         "video": [PYAV],
-        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.11", "setuptools>=70.1", KORNIA_RS, PYAV, SMP],
+        "export": ONNX,
+        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.11", "setuptools>=70.1", KORNIA_RS, PYAV, SMP, *ONNX],
     },
     entry_points={"console_scripts": ["faceparse = faceparse.cli:main"]},
 )

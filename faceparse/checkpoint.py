@@ -2,6 +2,9 @@
 
 A `.safetensors` file whose metadata holds the format number, architecture, encoder, output stride, labels,
 preprocessing, and whatever the training wants to say (data, command, scores, licence). Nothing in it can run code.
+
+Exported models hold the same metadata, and are read for use alone: ONNX, which can run no code either, and TorchScript,
+which is a program: open such files only of people whom you would let run one.
 """
 
 from __future__ import annotations
@@ -9,26 +12,38 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
 from faceparse.images import written_whole
 from faceparse.labels import LABEL_SETS, LabelSet
 from faceparse.models import create_model
 from faceparse.models.segmenter import Segmenter
-from faceparse.transforms import Preprocess
+from faceparse.transforms import MIN_SIDE, Preprocess
 
 FORMAT = "1"
 
+METADATA_FILE = "faceparse.json"
+"""Where a TorchScript archive keeps its metadata, among its extra files: one JSON object of strings."""
+
+INPUT, OUTPUT = "image", "logits"
+"""What an ONNX graph takes, float32 (B, 3, H, W), and gives, float32 (B, K, H, W)."""
+
+ModelType = TypeVar("ModelType", bound=nn.Module, covariant=True)
+
 
 class WrongFormat(ValueError):
-    """A safetensors file that is not ours, or of a format that this version does not know."""
+    """A file that is not ours, or of a format that this version does not know."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +71,10 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Generic[ModelType]):
     """A model in float32 and evaluation mode on the CPU, with all that is needed to use it."""
 
-    model: Segmenter
+    model: ModelType
     design: Design
     labels: LabelSet
     preprocess: Preprocess
@@ -77,38 +92,148 @@ def save(
 ) -> None:
     """Write the weights whole or not at all; `half` stores floating-point tensors of two or more axes in 16 bits."""
     state = {key: _stored(value, half) for key, value in model_state.items()}
+    _write(path, to_bytes(state, metadata_of(design, labels, preprocess, about)))
+
+
+def metadata_of(design: Design, labels: LabelSet, preprocess: Preprocess, about: dict[str, str]) -> dict[str, str]:
+    """What a file says of itself, whatever its format."""
     shape = {"name": labels.name, "classes": labels.classes, "colours": labels.colours, "mirrors": labels.mirrors}
-    metadata = about | {
+    return about | {
         "format": FORMAT,
         "design": json.dumps(asdict(design)),
         "labels": json.dumps(shape),
         "preprocess": json.dumps(asdict(preprocess)),
     }
-    _write(path, to_bytes(state, metadata))
 
 
-def load(path: str | os.PathLike[str]) -> Checkpoint:
-    """Rebuild the model that a file holds. Raises FileNotFoundError and ValueError, each naming the file."""
+def load(path: str | os.PathLike[str]) -> Checkpoint[Segmenter]:
+    """Rebuild the model that a file holds, to train it, to export it, to look into it, or to use it.
+
+    Raises FileNotFoundError and ValueError, each naming the file; ValueError also for an exported model.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such weights file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            _check_format(path, metadata)
-            design, labels, preprocess = _described(metadata)
-            model = design.build(len(labels))
-            model.load_state_dict({key: _loaded(file.get_tensor(key)) for key in file.keys()})
-    except WrongFormat:
-        raise
-    except (SafetensorError, RuntimeError, LookupError, AttributeError, TypeError, ValueError) as error:  # JSON's too
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path}: not a weights file of faceparse, or a damaged one ({reason})") from error
-    about = {key: value for key, value in metadata.items() if key not in ("format", "design", "labels", "preprocess")}
+    if _exported(path):
+        raise WrongFormat(
+            f"{path}: {path.suffix} files are exported models, for use only; "
+            "give the .safetensors file that it was made from"
+        )
+    with _faults_named(path), safe_open(path, framework="pt") as file:
+        design, labels, preprocess, about = _described(path, file.metadata() or {})
+        model = design.build(len(labels))
+        model.load_state_dict({key: _loaded(file.get_tensor(key)) for key in file.keys()})
     return Checkpoint(model.eval(), design, labels, preprocess, about)
 
 
-def model_for(start: Checkpoint, labels: LabelSet) -> tuple[Segmenter, list[str]]:
+def load_for_use(path: str | os.PathLike[str]) -> Checkpoint[nn.Module]:
+    """As `load`, of exported models too: float32 (B, 3, H, W) -> logits float32 (B, K, H, W) at any size.
+
+    Raises FileNotFoundError and ValueError, each naming the file, and OSError with the command that installs what an
+    ONNX model needs. A TorchScript archive is a program: what it says of itself is checked first, what it does is not.
+    """
+    path = Path(path)
+    exported = _exported(path)
+    if exported is None:
+        return load(path)
+    with _faults_named(path):
+        metadata, opened = exported.read(path)
+        design, labels, preprocess, about = _described(path, metadata)
+        model = opened()
+        with torch.inference_mode():
+            shape = tuple(model(torch.zeros(1, 3, MIN_SIDE, MIN_SIDE)).shape)
+        if shape != (1, len(labels), MIN_SIDE, MIN_SIDE):
+            raise ValueError(f"it answers {shape} for {len(labels)} classes at {MIN_SIDE}x{MIN_SIDE}")
+    return Checkpoint(model, design, labels, preprocess, about)
+
+
+class OnnxModel(nn.Module):
+    """An ONNX graph, run by ONNX Runtime on the CPU with as many threads as torch has.
+
+    float32 (B, 3, H, W) -> logits float32 (B, K, H, W), on the CPU whatever the device of the pictures.
+    Raises OSError where ONNX Runtime is not installed, RuntimeError for what it can't read or run.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise OSError(
+                f"{path}: ONNX models need ONNX Runtime, which is not installed: pip install 'faceparse[export]'"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors; they come as exceptions as well
+        with _onnx_errors():
+            self.session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, K, H, W)."""
+        with _onnx_errors():
+            (logits,) = self.session.run([OUTPUT], {INPUT: image.float().cpu().contiguous().numpy()})
+        return torch.from_numpy(logits)
+
+
+_ONNX_ERRORS = (
+    "EPFail",
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "InvalidProtobuf",
+    "NoModel",
+    "NotImplemented",
+    "RuntimeException",
+)
+
+
+@contextmanager
+def _onnx_errors() -> Iterator[None]:
+    """ONNX Runtime's errors, which have no base of their own, as RuntimeError."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    try:
+        yield
+    except tuple(getattr(state, name) for name in _ONNX_ERRORS) as error:
+        raise RuntimeError(str(error)) from error
+
+
+def _onnx(path: Path) -> tuple[dict[str, str], Callable[[], nn.Module]]:
+    model = OnnxModel(path)
+    return model.session.get_modelmeta().custom_metadata_map, lambda: model
+
+
+def _torchscript(path: Path) -> tuple[dict[str, str], Callable[[], nn.Module]]:
+    with zipfile.ZipFile(path) as archive:
+        named = [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
+        metadata = json.loads(archive.read(named[0])) if named else {}
+
+    def opened() -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, of TorchScript's age
+            return torch.jit.load(path, map_location="cpu").eval()
+
+    return metadata, opened
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A format of models for use: how its files end, the usual way first; a file's metadata and how to open it then."""
+
+    suffixes: tuple[str, ...]
+    read: Callable[[Path], tuple[dict[str, str], Callable[[], nn.Module]]]
+
+
+EXPORTED = {
+    "onnx": Exported((".onnx",), _onnx),
+    "torchscript": Exported((".ts", ".pt"), _torchscript),
+}
+"""Name -> format; `faceparse.export` writes them."""
+
+
+def _exported(path: Path) -> Exported | None:
+    return next((entry for entry in EXPORTED.values() if path.suffix.lower() in entry.suffixes), None)
+
+
+def model_for(start: Checkpoint[Segmenter], labels: LabelSet) -> tuple[Segmenter, list[str]]:
     """A model of the same design and weights that tells the classes of `labels`; and the classes new to it.
 
     Of the head, the part of every class that has the same name in both sets is kept; the other parts are drawn anew.
@@ -127,15 +252,39 @@ def model_for(start: Checkpoint, labels: LabelSet) -> tuple[Segmenter, list[str]
     return model, [name for name in labels.classes if name not in known]
 
 
+@contextmanager
+def _faults_named(path: Path) -> Iterator[None]:
+    """Whatever is wrong with a file's contents becomes one sentence that names it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such weights file")
+    try:
+        yield
+    except WrongFormat:
+        raise
+    except (
+        SafetensorError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,  # JSON's too
+    ) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: not a weights file of faceparse, or a damaged one ({reason})") from error
+
+
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise WrongFormat(
             f"{path}: format {metadata.get('format', 'unknown')!r} is not one that this version reads; "
-            "weights for use are the .safetensors files that train.py writes"
+            "weights for use are the .safetensors files that train.py writes, and what faceparse export makes of them"
         )
 
 
-def _described(metadata: dict[str, str]) -> tuple[Design, LabelSet, Preprocess]:
+def _described(path: Path, metadata: dict[str, str]) -> tuple[Design, LabelSet, Preprocess, dict[str, str]]:
+    """What `metadata_of` wrote."""
+    _check_format(path, metadata)
     shape, numbers = json.loads(metadata["labels"]), json.loads(metadata["preprocess"])
     design = json.loads(metadata["design"])
     widths = design.pop("widths", None)
@@ -148,8 +297,16 @@ def _described(metadata: dict[str, str]) -> tuple[Design, LabelSet, Preprocess]:
     known = LABEL_SETS.get(labels.name)
     if known is not None and known.classes == labels.classes:
         labels = known  # ours also knows how it is made from a larger set
-    preprocess = Preprocess(int(numbers["size"]), tuple(numbers["mean"]), tuple(numbers["std"]))
-    return Design(**design, widths=tuple(widths) if widths else None), labels, preprocess
+    preprocess = Preprocess(int(numbers["size"]), _three(numbers["mean"]), _three(numbers["std"]))
+    if preprocess.size < 1 or 0 in preprocess.std:
+        raise ValueError(f"pictures can't be brought to {preprocess.size} pixels and divided by {preprocess.std}")
+    about = {key: value for key, value in metadata.items() if key not in ("format", "design", "labels", "preprocess")}
+    return Design(**design, widths=tuple(widths) if widths else None), labels, preprocess, about
+
+
+def _three(values: list[float]) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -119,15 +119,22 @@ def load(
     labels: str | None = None,
     classes: Sequence[str] | None = None,
 ) -> Predictor:
-    """A predictor with the weights in `path`; None takes the bundled ones.
+    """A predictor with the weights in `path`, or with an exported model; None takes the bundled weights.
 
-    `device` is a name such as "cpu" or "cuda:1"; None chooses the fastest that is there. `labels` names a smaller set
-    that a 19-class checkpoint answers too, "face" or "hair"; `classes` are some of its classes, whose masks become one
-    of 0 and 255. Raises FileNotFoundError and ValueError, each naming the file, the device, the labels or the class.
+    `device` is a name such as "cpu" or "cuda:1"; None chooses the fastest that is there; ONNX models run on the CPU.
+    `labels` names a smaller set that a 19-class checkpoint answers too, "face" or "hair"; `classes` are some of its
+    classes, whose masks become one of 0 and 255. Raises FileNotFoundError and ValueError, each naming the file, the
+    device, the labels or the class, and OSError where ONNX Runtime is needed and missing.
+
+    A TorchScript archive (.ts, .pt) is a program: load none that you would not run.
     """
     if labels is not None and classes is not None:
         raise ValueError("give either labels or classes")
-    read = checkpoint.load(bundled_weights() if path is None else path)
+    read = checkpoint.load_for_use(bundled_weights() if path is None else path)
+    if isinstance(read.model, checkpoint.OnnxModel):
+        if device not in (None, "cpu"):
+            raise ValueError(f"{path}: ONNX models run on the CPU, not on {device!r}; leave the device out")
+        device = "cpu"
     answers = read.labels.of_classes(classes) if classes is not None else label_set(labels) if labels else None
     return Predictor(read.model, read.labels, read.preprocess, device, read.about, answers)
 

@@ -71,6 +71,9 @@ def test_what_is_no_weights_file_is_refused_by_name(tmp_path: Path) -> None:
         ("design", "not json"),
         ("labels", json.dumps({"name": "face"})),
         ("preprocess", json.dumps({"size": "x", "mean": [], "std": []})),
+        ("preprocess", json.dumps({"size": 0, "mean": [0, 0, 0], "std": [1, 1, 1]})),
+        ("preprocess", json.dumps({"size": 64, "mean": [0, 0], "std": [1, 1, 1]})),
+        ("preprocess", json.dumps({"size": 64, "mean": [0, 0, 0], "std": [1, 1, 0]})),
     ],
 )
 def test_a_damaged_description_ends_in_one_sentence_with_the_path(tmp_path: Path, key: str, value: str) -> None:

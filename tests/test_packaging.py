@@ -36,8 +36,8 @@ ROWS: list[tuple[str, ...]] = [
         "faceparse.models",
     ),
     ("faceparse.data", "faceparse.checkpoint"),
-    ("faceparse.engine", "faceparse.runs", "faceparse.predictor", "faceparse.export"),
-    ("faceparse.video",),
+    ("faceparse.engine", "faceparse.runs", "faceparse.predictor"),
+    ("faceparse.video", "faceparse.export"),
     ("faceparse.commands", "faceparse.cli", "faceparse.__main__"),
 ]
 """The house, ground floor first: a module imports from the rows below its own, and from its own package."""

@@ -16,12 +16,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "faceparse.commands.preprocess",
         "raw CelebAMask-HQ, or cut-outs -> one mask per picture (preprocess_data.py)",
     ),
+    "check-data": ("faceparse.commands.check_data", "faults of pictures and masks, classes, copies across a split"),
     "split": ("faceparse.commands.split", "which pictures are for training, validation and test"),
     "models": ("faceparse.commands.models", "every architecture: parameters, multiply-adds, strides, paper"),
     "convert": (
         "faceparse.commands.convert",
         "weights of segmentation_models_pytorch or torchvision -> weights for here",
     ),
+    "export": ("faceparse.commands.export", "weights -> ONNX or TorchScript, kept only if it answers as they do"),
     "hands": ("hand_generator.__main__", "faces and hands -> faces with hands over them (python -m hand_generator)"),
 }
 """Sub-command -> module whose `main(argv)` does it, and what it does."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,6 +21,9 @@ from faceparse.data.splits import read_split
 from faceparse.labels import FOREGROUND, IGNORE, LabelSet, holds_ids
 from hand_generator.hands import pairs_in, read_hands
 from hand_generator.paste import Hand
+
+CHECKED = ".checked.json"
+"""File in a folder of masks that remembers which were found sound; hidden, so that it is no mask to anyone."""
 
 BACKGROUND_SIDE = 1024
 """Longer side, in pixels, of the backgrounds that a training keeps in memory (2.4 MB a photo)."""
@@ -92,39 +98,76 @@ def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
 def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = False) -> list[Pair]:
     """The checked pairs of two folders, in name order.
 
-    Every mask is read once; all hold the foreground's share, 0 to 255, where they are said to be `soft`. Raises
-    FileNotFoundError for empty folders, ValueError for a missing mask, sizes that do not fit, ids out of range and
-    masks that are all background; the message names the file.
+    All masks hold the foreground's share, 0 to 255, where they are said to be `soft`. Raises FileNotFoundError for
+    empty folders, and ValueError for the first fault that `examine` finds and for masks that are all background.
     """
-    pairs, lonely = images.pair_by_stem(images_dir, masks_dir)
-    if lonely:
-        raise ValueError(
-            f"{lonely[0]}: no mask with this stem in {masks_dir} "
-            f"({len(lonely)} of {len(lonely) + len(pairs)} pictures have none)"
-        )
-
-    def check(pair: tuple[Path, Path]) -> tuple[int, Pair]:
-        image, mask_path = pair
-        mask = images.read_mask(mask_path)
-        factor = images.check_sizes(image, images.size_of(image), mask_path, mask.shape)
-        binary = soft or is_binary(mask_path, mask, labels)
-        shown = np.flatnonzero(np.bincount(to_ids(mask, labels, binary).ravel()))
-        return factor, Pair(image, mask_path, binary, frozenset(shown.tolist()) - {0, IGNORE})
-
-    with ThreadPoolExecutor() as pool:
-        checked = list(tqdm(pool.map(check, pairs), f"checking {masks_dir.name}", len(pairs), unit="mask", leave=False))
-    if not any(pair.classes for _, pair in checked):
+    pairs, faults = examine(images_dir, masks_dir, labels, soft)
+    if faults:
+        more = f" (the first of {len(faults)} faults; faceparse check-data lists them)" if len(faults) > 1 else ""
+        raise ValueError(faults[0] + more)
+    if not any(pair.classes for pair in pairs):
         wanted = ", ".join(labels.classes[1:])
         raise ValueError(f"{masks_dir}: no mask shows any of {wanted}; write masks of 0 and 1 as 0 and {FOREGROUND}")
-    factors = [factor for factor, _ in checked]
-    usual = max(set(factors), key=factors.count)
-    for factor, pair in checked:
-        if factor != usual:  # one odd size in a folder is a mistake; all masks at half size is how CelebAMask-HQ comes
-            raise ValueError(
-                f"{pair.mask}: its picture {pair.image} is {factor} times as large, "
+    return pairs
+
+
+def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = False) -> tuple[list[Pair], list[str]]:
+    """The sound pairs of two folders, in name order, and a sentence about every fault, which names the file.
+
+    Faults are missing masks, files that can't be read, sizes that do not fit, ids out of range. Every mask is read,
+    unless picture and mask are of the size and date that `CHECKED` in the folder of the masks remembers. Raises
+    FileNotFoundError for empty folders.
+    """
+    pairs, lonely = images.pair_by_stem(images_dir, masks_dir)
+    whole = masks_dir / CHECKED
+    memory = {"format": 1, "labels": labels.name, "classes": list(labels.classes), "soft": soft}
+    known = _remembered(whole, memory)
+
+    def check(pair: tuple[Path, Path]) -> Any:
+        image, mask_path = pair
+        states = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in pair]
+        if known.get(mask_path.name, [])[:2] == states:
+            return known[mask_path.name]
+        try:
+            mask = images.read_mask(mask_path)
+            factor = images.check_sizes(image, images.size_of(image), mask_path, mask.shape)
+            binary = soft or is_binary(mask_path, mask, labels)
+        except ValueError as error:
+            return str(error)
+        shown = np.flatnonzero(np.bincount(to_ids(mask, labels, binary).ravel())).tolist()
+        return [*states, factor, binary, [class_id for class_id in shown if class_id not in (0, IGNORE)]]
+
+    with ThreadPoolExecutor() as pool:
+        found = list(tqdm(pool.map(check, pairs), f"checking {masks_dir.name}", len(pairs), unit="mask", leave=False))
+    sound = {mask.name: answer for (_, mask), answer in zip(pairs, found, strict=True) if not isinstance(answer, str)}
+    if sound != known:
+        with suppress(OSError):  # a folder that can't be written to is checked anew every time
+            images.write_json(whole, memory | {"masks": sound})
+    faults = [f"{path}: no mask with this stem in {masks_dir}" for path in lonely]
+    factors = [answer[2] for answer in sound.values()]
+    usual = max(set(factors), key=factors.count, default=1)
+    checked = []
+    for (image, mask_path), answer in zip(pairs, found, strict=True):
+        if isinstance(answer, str):
+            faults.append(answer)
+        elif answer[2] != usual:  # one odd size is a mistake; all masks at half size is how CelebAMask-HQ comes
+            faults.append(
+                f"{mask_path}: its picture {image} is {answer[2]} times as large, "
                 f"the others are {usual} times as large; resize one"
             )
-    return [pair for _, pair in checked]
+        else:
+            checked.append(Pair(image, mask_path, answer[3], frozenset(answer[4])))
+    return checked, faults
+
+
+def _remembered(path: Path, memory: dict[str, Any]) -> dict[str, list[Any]]:
+    """Mask -> what was found, in a check of the same kind before; nothing where there was none."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        alike = all(before[name] == value for name, value in memory.items())
+        return before["masks"] if alike else {}
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or somebody else's
+        return {}
 
 
 def of_these_faces(with_hands: Sequence[Pair], fahand_dir: Path, faces: Sequence[Pair]) -> list[Pair]:
