@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from faceparse.bundled import weights_file
 from faceparse.images import written_whole
 from faceparse.labels import LABEL_SETS, LabelSet
 from faceparse.models import create_model
@@ -109,9 +110,10 @@ def metadata_of(design: Design, labels: LabelSet, preprocess: Preprocess, about:
 def load(path: str | os.PathLike[str]) -> Checkpoint[Segmenter]:
     """Rebuild the model that a file holds, to train it, to export it, to look into it, or to use it.
 
-    Raises FileNotFoundError and ValueError, each naming the file; ValueError also for an exported model.
+    `path` may be the name of bundled weights, here and below. Raises FileNotFoundError and ValueError, each naming the
+    file; ValueError also for an exported model.
     """
-    path = Path(path)
+    path = weights_file(path)
     if _exported(path):
         raise WrongFormat(
             f"{path}: {path.suffix} files are exported models, for use only; "
@@ -130,7 +132,7 @@ def load_for_use(path: str | os.PathLike[str]) -> Checkpoint[nn.Module]:
     Raises FileNotFoundError and ValueError, each naming the file, and OSError with the command that installs what an
     ONNX model needs. A TorchScript archive is a program: what it says of itself is checked first, what it does is not.
     """
-    path = Path(path)
+    path = weights_file(path)
     exported = _exported(path)
     if exported is None:
         return load(path)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import cv2
 
 Map = Callable[..., Iterable[Any]]
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 @contextmanager
@@ -32,18 +34,27 @@ def _settle() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """The items in order; the next one, and no other, is made in a thread while the caller works on this one.
+def ahead(
+    items: Generator[Item, None, None], work: Callable[[Item], Made], threads: int = 1
+) -> Generator[Made, None, None]:
+    """What `work` makes of the items, in order; while the caller works on one, the next `threads`, no more, are made.
 
-    What they raise is raised in its turn. When this generator ends, fails or is closed, the item in the making is
-    waited for, the thread ended and `items` closed.
+    Items are taken in one thread, and worked on in `threads` others. What either raises is raised in its turn. When
+    this generator ends, fails or is closed, what is in the making is waited for, the threads ended and `items` closed.
     """
     end: Any = object()
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = thread.submit(next, items, end)
+
+    def made(coming: Future[Any]) -> Made:
+        item = coming.result()
+        return end if item is end else work(item)
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(threads) as workers:
+        begun = deque(workers.submit(made, reader.submit(next, items, end)) for _ in range(threads))
         try:
-            while (item := coming.result()) is not end:
-                coming = thread.submit(next, items, end)
-                yield item
+            while (one := begun.popleft().result()) is not end:
+                begun.append(workers.submit(made, reader.submit(next, items, end)))
+                yield one
         finally:
-            thread.submit(items.close)
+            for unwanted in begun:
+                unwanted.cancel()
+            reader.submit(items.close)

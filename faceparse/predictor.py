@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,13 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from faceparse import checkpoint, images
+from faceparse import bundled, checkpoint, images
 from faceparse.devices import choose_device
+from faceparse.folding import folded
 from faceparse.labels import FOREGROUND, LabelSet, label_set
 from faceparse.transforms import Preprocess
-
-BUNDLED = "face.safetensors"
-"""Name of the weights that come with the package."""
 
 BAND_VALUES = 1 << 22
 """Probabilities held at the picture's size at a time (16 MB): a 12000x9000 photo is decided in bands of rows."""
@@ -119,7 +116,10 @@ def load(
     labels: str | None = None,
     classes: Sequence[str] | None = None,
 ) -> Predictor:
-    """A predictor with the weights in `path`, or with an exported model; None takes the bundled weights.
+    """A predictor with the weights in `path`, or with an exported model.
+
+    `path` may also be the name of bundled weights, "face", "celebamask" or "person"; None takes those that are best for
+    the labels or classes asked for, and for the face where nothing is asked.
 
     `device` is a name such as "cpu" or "cuda:1"; None chooses the fastest that is there; ONNX models run on the CPU.
     `labels` names a smaller set that a 19-class checkpoint answers too, "face" or "hair"; `classes` are some of its
@@ -130,25 +130,13 @@ def load(
     """
     if labels is not None and classes is not None:
         raise ValueError("give either labels or classes")
-    read = checkpoint.load_for_use(bundled_weights() if path is None else path)
+    read = checkpoint.load_for_use(bundled.best_for(labels, classes) if path is None else path)
     if isinstance(read.model, checkpoint.OnnxModel):
         if device not in (None, "cpu"):
             raise ValueError(f"{path}: ONNX models run on the CPU, not on {device!r}; leave the device out")
         device = "cpu"
     answers = read.labels.of_classes(classes) if classes is not None else label_set(labels) if labels else None
-    return Predictor(read.model, read.labels, read.preprocess, device, read.about, answers)
-
-
-def bundled_weights() -> Path:
-    """Where the bundled weights are: inside the installed package, or in `weights/` of a checkout."""
-    package = Path(__file__).resolve().parent
-    places = [package / "weights" / BUNDLED, package.parent / "weights" / BUNDLED]
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f"{places[1]}: the bundled weights are missing; name a weights file, or install faceparse anew"
-    )
+    return Predictor(folded(read.model), read.labels, read.preprocess, device, read.about, answers)
 
 
 def as_rgb(picture: Picture) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     Frame, uint8 (H, W, 3) RGB -> probabilities (C, h, w) -> smoothed over time -> Answer -> views -> files
 
-Of a file, the next frame but one is decoded in a thread, the next one answered in another, while one is written.
+Of a file, frames are decoded in a thread and answered in others, one a core, while one is smoothed and written.
 Frames are upright: a turn that the file asks of its player is done to the pixels. Needs PyAV: `faceparse[video]`.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -23,6 +23,7 @@ import numpy as np
 
 from faceparse import images
 from faceparse.cutout import Background, soft_alpha
+from faceparse.devices import one_thread_each
 from faceparse.parallel import ahead
 from faceparse.predictor import Predictor
 
@@ -80,7 +81,7 @@ class VideoFile:
             self.sound = self.path if file.streams.audio else None
 
     def __iter__(self) -> Iterator[Frame]:
-        return ahead(self._frames())
+        return ahead(self._frames(), lambda frame: frame)
 
     def _frames(self) -> Generator[Frame, None, None]:
         with _readable(self.path), av.open(self.path) as file:
@@ -200,11 +201,23 @@ def segment_frames(
 
     for answer in segment_frames(VideoFile("clip.mp4"), predictor): show(answer.frame.image, answer.mask)
     """
+    return _calmed(map(partial(_asked, predictor), frames), predictor, smooth)
+
+
+Asked = tuple[Frame, np.ndarray, np.ndarray]
+"""A frame, small as the network sees it, uint8 (h, w, 3) RGB, and its answer alone, float32 (C, h, w)."""
+
+
+def _asked(predictor: Predictor, frame: Frame) -> Asked:
+    height, width = frame.image.shape[:2]
+    picture = images.resize(frame.image, predictor.preprocess.network_hw(height, width))
+    return frame, picture, predictor.small([picture])[0]
+
+
+def _calmed(asked: Iterable[Asked], predictor: Predictor, smooth: float) -> Generator[Answer, None, None]:
     smoother = Smoother(smooth)
-    for frame in frames:
-        height, width = frame.image.shape[:2]
-        picture = images.resize(frame.image, predictor.preprocess.network_hw(height, width))
-        yield Answer(frame, smoother(picture, predictor.small([picture])[0]), predictor)
+    for frame, picture, small in asked:
+        yield Answer(frame, smoother(picture, small), predictor)
 
 
 View = Callable[[Answer], np.ndarray]
@@ -247,11 +260,13 @@ def segment_video(
     count = 0
     with ExitStack() as stack:
         writers = [(stack.enter_context(_writer(Path(path), video)), view) for path, view in outputs.items()]
-        answers = segment_frames(video, predictor, smooth)
-        if not isinstance(video, Camera):  # which is to show what is now, and to end with the frame at hand
-            answers = ahead(answers)
-        stack.enter_context(closing(answers))
-        for answer in answers:
+        ask: Callable[[Frame], Asked] = partial(_asked, predictor)
+        if isinstance(video, Camera):  # which is to show what is now, and to end with the frame at hand
+            asked: Iterable[Asked] = map(ask, video)
+        else:
+            threads = stack.enter_context(one_thread_each())
+            asked = stack.enter_context(closing(ahead((frame for frame in video), ask, threads)))
+        for answer in _calmed(asked, predictor, smooth):
             for write, view in writers:
                 write(view(answer), answer.frame.time)
             count += 1

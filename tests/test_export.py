@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 import faceparse
 from faceparse import checkpoint, cli, export, images
+from faceparse.bundled import weights_file
 from faceparse.commands import test, train
 from faceparse.labels import FACE, LabelSet
 from faceparse.models import ARCHITECTURES
-from faceparse.predictor import Predictor, bundled_weights
+from faceparse.predictor import Predictor
 from faceparse.transforms import Preprocess
 from tests.conftest import draw_face
 
@@ -84,12 +85,12 @@ def test_the_bundled_weights_give_the_same_masks_as_an_onnx_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "face.onnx"
-    assert cli.main(["export", str(bundled_weights()), "--format", "onnx", "--half", "--out", str(out)]) == 0
+    assert cli.main(["export", "face", "--format", "onnx", "--half", "--out", str(out)]) == 0
     assert "the original's class on 100.000% of the pixels of 6 pictures" in capsys.readouterr().err
-    assert out.stat().st_size < 1.1 * bundled_weights().stat().st_size  # which are in 16 bits
+    assert out.stat().st_size < 1.1 * weights_file("face").stat().st_size  # which are in 16 bits
     images.write_rgb(tmp_path / "photos" / "a.png", draw_face(0, 300)[0][:200])
     photos, masks = ["--images_path", str(tmp_path / "photos"), "--save_path"], []
-    for weights in (out, bundled_weights()):
+    for weights in (out, weights_file("face")):
         saved_to = tmp_path / weights.suffix[1:]
         assert test.main(["--weights_path", str(weights), *photos, str(saved_to), "--device", "cpu"]) == 0
         masks.append(images.read_mask(saved_to / "a.png"))

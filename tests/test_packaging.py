@@ -18,6 +18,7 @@ import pytest
 
 import faceparse
 from faceparse import cli
+from faceparse.bundled import BEST_FOR
 from faceparse.commands import ALIASES, COMMANDS
 from faceparse.images import read_mask
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 ROWS: list[tuple[str, ...]] = [
     ("faceparse.labels",),
-    ("faceparse.images", "faceparse.legend", "faceparse.parallel"),
+    ("faceparse.bundled", "faceparse.images", "faceparse.legend", "faceparse.parallel"),
     ("faceparse.cutout",),
     (
         "faceparse.transforms",
@@ -33,6 +34,7 @@ ROWS: list[tuple[str, ...]] = [
         "faceparse.losses",
         "faceparse.metrics",
         "faceparse.devices",
+        "faceparse.folding",
         "faceparse.models",
     ),
     ("faceparse.data", "faceparse.checkpoint"),
@@ -247,7 +249,9 @@ def test_the_wheel_holds_the_packages_the_weights_and_the_command(wheel: Path) -
         names = set(file.namelist())
         entries = file.read("faceparse-0.1.0.dist-info/entry_points.txt").decode()
     assert {path.relative_to(ROOT).as_posix() for path in MODULES} <= names
-    assert {"faceparse/weights/face.safetensors", "faceparse/weights/README.md"} <= names
+    assert {f"faceparse/weights/{name}.safetensors" for name in BEST_FOR.values()} | {
+        "faceparse/weights/README.md"
+    } <= names
     assert "faceparse = faceparse.cli:main" in entries
     assert not any(name.startswith(("tests", "benchmarks", "examples")) for name in names)
 
@@ -264,7 +268,7 @@ def test_the_installed_package_works_from_another_folder(wheel: Path, tmp_path: 
     mask = read_mask(elsewhere / "out/astronaut.png")
     assert mask.shape == (256, 256)
     assert set(np.unique(mask)) == {0, 255}
-    code = "import faceparse as f, faceparse.predictor as p; print(f.__file__, p.bundled_weights(), f.__version__)"
+    code = "import faceparse as f, faceparse.bundled as b; print(f.__file__, b.best_for(), f.__version__)"
     printed = run(sys.executable, "-c", code, cwd=elsewhere, path=site).stdout.split()
     assert printed == [str(site / "faceparse/__init__.py"), str(site / "faceparse/weights/face.safetensors"), "0.1.0"]
 

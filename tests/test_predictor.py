@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from faceparse import checkpoint, predictor
-from faceparse.labels import CELEBAMASK, FACE, HAIR, LabelSet
+from faceparse import bundled, checkpoint, predictor
+from faceparse.labels import CELEBAMASK, FACE, HAIR, LABEL_SETS, LabelSet
 from faceparse.models import create_model
 from faceparse.predictor import Predictor, load
 from faceparse.transforms import Preprocess
@@ -235,23 +235,38 @@ def test_a_weights_file_is_all_that_load_needs(weights: Path) -> None:
     assert loaded(half_white(30, 50)).shape == (30, 50)
 
 
-def test_without_a_path_the_bundled_weights_are_loaded(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder in ("lib/faceparse/weights", "checkout/weights"):  # installed, and in a plain checkout
-        bundled = weights.parent / folder / predictor.BUNDLED
-        bundled.parent.mkdir(parents=True)
-        bundled.write_bytes(weights.read_bytes())
-        module = (
-            bundled.parents[1] / "predictor.py" if "lib" in folder else bundled.parents[1] / "faceparse/predictor.py"
-        )
-        monkeypatch.setattr(predictor, "__file__", str(module))
-        assert predictor.bundled_weights() == bundled.resolve()
-        assert load(device="cpu").labels is FACE
+@pytest.mark.parametrize("code", ["lib/faceparse/bundled.py", "checkout/faceparse/bundled.py"])
+def test_bundled_weights_have_names(weights: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    root = weights.parent / code.split("/")[0]  # installed they are in the package, in a plain checkout beside it
+    folder = root / "faceparse/weights" if "lib" in code else root / "weights"
+    folder.mkdir(parents=True)
+    (folder / "face.safetensors").write_bytes(weights.read_bytes())
+    monkeypatch.setattr(bundled, "__file__", str(weights.parent / code))
+    assert bundled.weights_file("face") == (folder / "face.safetensors").resolve()
+    assert load(device="cpu").labels is FACE
+    assert load("face", device="cpu").labels is FACE
+
+
+def test_what_is_asked_for_chooses_the_bundled_weights() -> None:
+    named = {labels: bundled.best_for(labels).stem for labels in LABEL_SETS}
+    assert named == bundled.BEST_FOR
+    assert bundled.best_for().stem == "face"
+    assert bundled.best_for(None, ["hair", "hat"]).stem == "celebamask"
 
 
 def test_missing_bundled_weights_are_one_clear_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "__file__", str(tmp_path / "faceparse/predictor.py"))
-    with pytest.raises(FileNotFoundError, match="the bundled weights are missing"):
+    with pytest.raises(FileNotFoundError, match="^faec: no such weights file, .* weights, celebamask, face, person$"):
+        load("faec")
+    monkeypatch.setattr(bundled, "__file__", str(tmp_path / "faceparse/bundled.py"))
+    with pytest.raises(FileNotFoundError, match="face: the bundled weights are missing; install faceparse anew"):
         load()
+
+
+def test_a_file_of_any_name_is_no_bundled_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(weights.parent)
+    Path("person").write_bytes(weights.read_bytes())
+    assert bundled.weights_file("person") == Path("person")
+    assert bundled.weights_file("runs/face") == Path("runs/face")
 
 
 def test_missing_and_foreign_weights_are_named(tmp_path: Path) -> None:
@@ -319,4 +334,4 @@ def test_a_model_can_not_answer_what_its_classes_do_not_make_up() -> None:
 def test_a_model_answers_its_own_set_by_name() -> None:
     assert load(labels="face").labels == FACE
     with pytest.raises(ValueError, match="can't be made of"):
-        load(labels="hair")
+        load("face", labels="hair")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
@@ -369,33 +370,52 @@ def test_few_frames_are_held_at_a_time(tmp_path: Path) -> None:
     assert max(most) == 1  # of those written
 
 
-def test_one_item_ahead_is_made_and_no_more() -> None:
-    made: list[int] = []
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_as_many_items_as_threads_are_made_ahead_and_no_more(threads: int) -> None:
+    taken: list[int] = []
 
     def items() -> Generator[int, None, None]:
         for number in range(9):
-            made.append(number)
+            taken.append(number)
             yield number
 
-    coming = ahead(items())
-    assert made == []
+    coming = ahead(items(), lambda number: 10 * number, threads)
+    assert taken == []
     assert next(coming) == 0
-    assert list(coming) == [1, 2, 3, 4, 5, 6, 7, 8]
-    coming = ahead(items())
-    made.clear()
-    assert [next(coming), next(coming)] == [0, 1]
-    coming.close()  # which waits for the one in the making
-    assert made == [0, 1, 2]
+    assert list(coming) == [10, 20, 30, 40, 50, 60, 70, 80]
+    coming = ahead(items(), lambda number: 10 * number, threads)
+    taken.clear()
+    assert [next(coming), next(coming)] == [0, 10]
+    coming.close()  # which waits for those in the making
+    assert taken == list(range(2 + threads))
+
+
+def test_items_come_in_order_though_the_later_ones_are_made_sooner() -> None:
+    def slow_at_first(number: int) -> int:
+        time.sleep(0.2 / (1 + number))
+        return number
+
+    assert list(ahead((number for number in range(6)), slow_at_first, 3)) == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("unplugged")])
-def test_an_error_comes_in_its_turn(error: BaseException) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_comes_in_its_turn(error: BaseException, threads: int) -> None:
     def items() -> Generator[int, None, None]:
         yield from (0, 1)
         raise error
 
-    coming = ahead(items())
+    def fails_at_one(number: int) -> int:
+        if number == 1:
+            raise error
+        return number
+
+    coming = ahead(items(), lambda number: number, threads)
     assert [next(coming), next(coming)] == [0, 1]
+    with pytest.raises(type(error)):
+        next(coming)
+    coming = ahead((number for number in range(9)), fails_at_one, threads)
+    assert next(coming) == 0
     with pytest.raises(type(error)):
         next(coming)
 

@@ -19,7 +19,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "pixels the class that the weights give them (--int8: 99 %%), and loses at most .005 of their IoU.",
     )
     flag = parser.add_argument
-    flag("weights", metavar="WEIGHTS", type=Path, help="the .safetensors file")
+    flag("weights", metavar="WEIGHTS", type=Path, help="the .safetensors file, or the name of bundled weights")
     flag("--format", required=True, metavar="NAME", help="onnx or torchscript")
     flag("--out", metavar="FILE", type=Path, help="file to write (default: WEIGHTS ending in .onnx or .ts)")
     precision = parser.add_mutually_exclusive_group()

@@ -6,7 +6,7 @@ import argparse
 import errno
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,7 +36,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         prog="test.py", description="Write the mask of every picture or video, of its own size."
     )
     flag = parser.add_argument
-    flag("--weights_path", type=Path, metavar="FILE", help="weights (default: the bundled face.safetensors)")
+    flag(
+        "--weights_path",
+        metavar="FILE",
+        help="weights, an exported model, or the name of bundled weights: face, celebamask (19 classes), person "
+        "(default: the bundled ones that are best for --labels or --classes, face where there is neither)",
+    )
     flag(
         "--images_path",
         required=True,
@@ -186,7 +191,7 @@ def segment(
 
     written, problems = 0, []
     with tqdm(total=len(places), unit="picture") as progress:
-        for readable, unreadable in ahead(read(batch) for batch in batches(places, batch_size)):
+        for readable, unreadable in ahead(batches(places, batch_size), read):
             problems += unreadable
             answers = predictor.small([picture for _, picture in readable])
             for (place, picture), small in zip(readable, answers, strict=True):
@@ -201,7 +206,7 @@ def segment(
     return written, problems
 
 
-def batches(places: Iterable[Place], batch_size: int) -> Iterator[list[Place]]:
+def batches(places: Iterable[Place], batch_size: int) -> Generator[list[Place], None, None]:
     """Runs of at most `batch_size` pictures and `BATCH_PIXELS` pixels, in order; a larger picture comes alone."""
     batch: list[Place] = []
     pixels = 0

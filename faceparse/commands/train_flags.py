@@ -166,7 +166,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--init",
         metavar="FILE",
         type=Path,
-        help="weights file to go on from, with a schedule of its own; classes new to it get a new head (default: none)",
+        help="weights file, or the name of bundled weights, to go on from, with a schedule of its own; classes new to "
+        "it get a new head (default: none)",
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--epochs", metavar="N", type=whole_from(1), default=30, help="passes through the faces")
