@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def export(
     Returns where the model is and how near it comes. Raises ValueError with the measured figures where that is not
     enough, ValueError and OSError for files and packages that are missing or unfit; then nothing is written.
     """
-    writer = _writer(format, precision)
+    writer = writer_of(format, precision)
     out = out or weights.with_suffix(checkpoint.EXPORTED[format].suffixes[0])
     if out.suffix.lower() not in checkpoint.EXPORTED[format].suffixes:
         raise ValueError(f"{out}: a file of {format} ends in {' or '.join(checkpoint.EXPORTED[format].suffixes)}")
@@ -161,20 +162,28 @@ def _distance(original: nn.Module, exported: nn.Module) -> float:
 
 @dataclass(frozen=True)
 class Writer:
-    """How a format is written: `write(model, path, metadata, inputs)`, and the precisions that it has.
+    """How a format is written: `write(model, path, metadata, inputs)`, the precisions that it has, and what it needs.
 
     `inputs`, float32 (1, 3, h, w) each, are what ranges are learnt from for int8; none for any other precision.
     """
 
     precisions: tuple[str, ...]
     write: Callable[[nn.Module, Path, dict[str, str], Sequence[np.ndarray]], None]
+    packages: tuple[str, ...] = ()
 
 
-def _writer(format: str, precision: str) -> Writer:
+def writer_of(format: str, precision: str = "float32") -> Writer:
+    """The writer of a format. Raises ValueError for unknown ones, OSError where a package is missing."""
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; choose from: {', '.join(FORMATS)}")
     if precision not in FORMATS[format].precisions:
         raise ValueError(f"{format} can't be written in {precision}; it has {', '.join(FORMATS[format].precisions)}")
+    for package in FORMATS[format].packages:
+        try:
+            import_module(package)
+        except ImportError as error:
+            install = f"{package}, which is not installed: pip install 'faceparse[export]'"
+            raise OSError(f"{format} models need {install}") from error
     return FORMATS[format]
 
 
@@ -187,10 +196,8 @@ def _write_torchscript(
 
 
 def _write_onnx(model: nn.Module, path: Path, metadata: dict[str, str], inputs: Sequence[np.ndarray]) -> None:
-    try:
-        import onnx
-    except ImportError as error:
-        raise OSError("ONNX models need onnx, which is not installed: pip install 'faceparse[export]'") from error
+    import onnx
+
     with _Traceable({F.max_pool2d: _max_pool2d, F.adaptive_avg_pool2d: _adaptive_avg_pool2d}):
         torch.onnx.export(
             model,
@@ -214,7 +221,7 @@ def _write_onnx(model: nn.Module, path: Path, metadata: dict[str, str], inputs: 
 
 
 FORMATS = {
-    "onnx": Writer(("float32", "half", "int8"), _write_onnx),
+    "onnx": Writer(("float32", "half", "int8"), _write_onnx, ("onnx", "onnxruntime")),
     "torchscript": Writer(("float32", "half"), _write_torchscript),
 }
 """Name, as in `checkpoint.EXPORTED` -> how it is written."""

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import faceparse
 from faceparse import checkpoint, images, losses
 from faceparse.commands.train import main
 from faceparse.commands.train_flags import AUGMENTATIONS
@@ -513,6 +514,20 @@ def test_soft_targets_of_many_classes_and_losses_without_them_are_refused(
     assert "--soft_targets are of two classes" in capsys.readouterr().err
     assert train(folders, "--labels", "person", "--soft_targets", "--loss", "lovasz") == 1
     assert "ce, bce, soft_bce, dice" in capsys.readouterr().err
+
+
+def test_the_best_weights_are_exported_too(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folders, "--epochs", "1", "--export", "torchscript") == 0
+    assert "best.ts: the original's class on" in capsys.readouterr().err
+    original, exported = (faceparse.load(folders / "run" / f"best{end}", "cpu") for end in (".safetensors", ".ts"))
+    picture = draw_face(3, 80)[0]
+    assert (original(picture) == exported(picture)).mean() > 0.999
+
+
+def test_an_unknown_export_is_told_before_the_training(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(folders, "--export", "coreml") == 1
+    assert "unknown format 'coreml'; choose from: onnx, torchscript" in capsys.readouterr().err
+    assert not (folders / "run").exists()
 
 
 def test_run_folders_are_numbered_and_resume_goes_on_in_the_last(

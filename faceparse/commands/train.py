@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from torch.utils.data import DataLoader
 
-    from faceparse import checkpoint, engine
+    from faceparse import checkpoint, engine, export
     from faceparse.data.batches import ValidationFaces, one_thread
     from faceparse.devices import choose_device, keep_freed_memory
     from faceparse.losses import create_loss
@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     loss_fn, hard_loss_fn = create_loss(args.loss, args.soft_targets), create_loss(args.loss)
     if args.soft_targets and not labels.is_binary:
         raise ValueError(f"--soft_targets are of two classes, {labels.name} has {len(labels)}; leave the flag out")
+    for format in args.export:
+        export.writer_of(format)  # before the training, not after it
     if device.type == "cpu":
         keep_freed_memory()
     one_thread()  # before any worker is forked: OpenCV's thread pool does not survive a fork
@@ -135,7 +137,11 @@ def run(args: argparse.Namespace) -> int:
         keep(STATE, epoch + 1, engine.Pass())
         told = [f"{key} {row[key]:.4f}" for key in row if key not in ("epoch", "lr", "seconds")]
         say(f"epoch {epoch + 1}: {', '.join(told)}")
-    say(f"best validation IoU {best:.4f}: {args.weights_dir / 'best.safetensors'}; try it with test.py --weights_path")
+    weights = args.weights_dir / "best.safetensors"
+    say(f"best validation IoU {best:.4f}: {weights}; try it with test.py --weights_path")
+    for format in args.export:
+        out, measured = export.export(weights, format, command=args.command)
+        say(f"{out}: {measured}")
     return 0
 
 

@@ -231,6 +231,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--data_note", metavar="TEXT", default="", help="text about the data, kept inside the weights file"
     )
     run.add_argument("--licence", metavar="TEXT", default="", help="terms of the weights, kept inside the weights file")
+    run.add_argument(
+        "--export",
+        metavar="FORMAT",
+        nargs="+",
+        default=[],
+        help="also the best weights as a model: onnx, torchscript; faceparse export makes others (default: none)",
+    )
     run.add_argument("--resume", action="store_true", help="go on where the training in the run folder stopped")
     run.add_argument(
         "--save_minutes",
