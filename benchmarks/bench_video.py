@@ -16,6 +16,10 @@ clip, the frame with the largest difference between the two: the frame alone, by
 
 times the way from file to file instead: whole clips, read, answered, smoothed and written, as `test.py` does it without
 the start of Python. A frame's CPU time is the sum over all threads.
+
+    python benchmarks/bench_video.py --videos clips/*.mkv --memory 10000 --size 64
+
+tells the peak memory of the process on the way through one long video, made of the clips again and again.
 """
 
 from __future__ import annotations
@@ -24,12 +28,13 @@ import argparse
 import dataclasses
 import os
 import platform
+import resource
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, cycle, islice
 from pathlib import Path
 
 import av
@@ -42,7 +47,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faceparse import images, predictor, video
 from faceparse.cutout import Background
 from faceparse.predictor import Predictor
-from faceparse.video import Frame, Smoother, VideoFile, View
+from faceparse.video import Answer, Frame, Smoother, VideoFile, View
 
 MOVES = 16
 """Grey levels by which a moving pixel changes ..."""
@@ -50,6 +55,10 @@ WITHIN = 3
 """... in so many frames, so that slow motion counts too."""
 LAGS = 5
 """Frames back that are looked at."""
+
+
+SETTLED = 200
+"""Frames after which everything has been made that is made once."""
 
 
 class Everywhere(Smoother):
@@ -80,6 +89,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=40, help="frames of a clip at most (default: %(default)s)")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="write the sheet (default: none)")
     parser.add_argument("--speed", action="store_true", help="frames/s from file to file, and no more (default: off)")
+    parser.add_argument("--memory", type=int, metavar="N", help="peak memory over N frames, and no more (default: off)")
     parser.add_argument("--size", type=int, metavar="PX", help="longer side to the network (default: the weights' own)")
     return parser.parse_args()
 
@@ -89,8 +99,17 @@ def main() -> None:
     network = predictor.load(args.weights_path, "cpu")
     if args.size:
         network.preprocess = dataclasses.replace(network.preprocess, size=args.size)
-    if args.speed:
-        tell_speed(args.videos, network, args.smooth)
+    if args.speed or args.memory:
+        print(
+            f"{platform.machine()}, {os.cpu_count()} cores, "
+            f"{torch.get_num_threads()} torch threads; Python {platform.python_version()}, torch {torch.__version__}, "
+            f"OpenCV {cv2.__version__}, PyAV {av.__version__}\n"
+            f"{len(args.videos)} clips, {network.preprocess.size} px to the network, smoothing of {args.smooth}"
+        )
+        if args.speed:
+            tell_speed(args.videos, network, args.smooth)
+        if args.memory:
+            tell_memory(args.videos, network, args.smooth, args.memory)
         return
     figures: dict[str, list[tuple[float, float, int]]] = {name: [] for name in WAYS}
     rows, seconds, count = [], 0.0, 0
@@ -121,12 +140,6 @@ def main() -> None:
 
 
 def tell_speed(videos: list[str], network: Predictor, smooth: float) -> None:
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} torch threads; Python {platform.python_version()}, torch {torch.__version__}, "
-        f"OpenCV {cv2.__version__}, PyAV {av.__version__}\n"
-        f"{len(videos)} clips, {network.preprocess.size} px to the network, smoothing of {smooth}"
-    )
     file_to_file(videos[:1], network, smooth, WRITTEN["mask"])  # the first frames pay for what is made once
     for name, outputs in WRITTEN.items():
         frames, wall, cpu = file_to_file(videos, network, smooth, outputs)
@@ -142,6 +155,27 @@ def file_to_file(
         paths = {Path(folder, name): view for name, view in outputs.items()}
         frames = sum(video.segment_video(path, network, paths, smooth) for path in videos)
     return frames, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def tell_memory(videos: list[str], network: Predictor, smooth: float, frames: int) -> None:
+    written = 0
+
+    def tell(_: Answer) -> None:
+        nonlocal written
+        written += 1
+        if written in (SETTLED, frames) or written % 2000 == 0:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"after {written:6} frames: {peak:.1f} MB", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        long = Path(folder, "long.mp4")
+        with av.open(long, "w") as file:
+            stream = file.add_stream("libx264", 30, {"preset": "ultrafast"})
+            stream.height, stream.width = next(iter(VideoFile(videos[0]))).image.shape[:2]
+            for frame in islice(chain.from_iterable(map(VideoFile, cycle(videos))), frames):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, "rgb24")))
+            file.mux(stream.encode(None))
+        video.segment_video(long, network, {Path(folder, "overlay.mp4"): video.overlay_view}, smooth, tell)
 
 
 def ask(network: Predictor, frames: list[np.ndarray]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, TypeVar
 
 import cv2
@@ -48,7 +48,7 @@ def ahead(
         item = coming.result()
         return end if item is end else work(item)
 
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(threads) as workers:
+    with closing(items), ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(threads) as workers:
         begun = deque(workers.submit(made, reader.submit(next, items, end)) for _ in range(threads))
         try:
             while (one := begun.popleft().result()) is not end:
@@ -57,4 +57,3 @@ def ahead(
         finally:
             for unwanted in begun:
                 unwanted.cancel()
-            reader.submit(items.close)

@@ -421,21 +421,21 @@ def test_an_error_comes_in_its_turn(error: BaseException, threads: int) -> None:
 
 
 def test_a_video_that_is_left_early_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, ended = VideoFile(record(tmp_path / "a.mp4")), []
+    source, ended, before = VideoFile(record(tmp_path / "a.mp4")), [], threading.active_count()
     frames = source._frames
 
     def watched() -> Generator[Frame, None, None]:
         try:
             yield from frames()
         finally:
-            ended.append(threading.current_thread())
+            ended.append(True)
 
     monkeypatch.setattr(source, "_frames", watched)
     for answer in segment_frames(source, answering()):
         assert answer.frame.time == 0
         break
-    assert len(ended) == 1
-    assert not ended[0].is_alive()
+    assert ended == [True]
+    assert threading.active_count() == before
 
 
 def broken_file(path: Path, how: str) -> Path:
