@@ -334,7 +334,7 @@ def _examples(
     if images_path is None:
         if masks_path is not None:
             raise ValueError(f"{masks_path}: true masks need their pictures; name those, too")
-        return [partial(_drawn, seed, preprocess.size) for seed in range(DRAWN)]
+        return [partial(drawn_example, seed, preprocess.size, preprocess.size * 3 // 4) for seed in range(DRAWN)]
     if masks_path is None:
         return [partial(_without_truth, path) for path in images.list_images(images_path)]
     return [partial(pair.read, labels) for pair in find_pairs(images_path, masks_path, labels)]
@@ -357,10 +357,10 @@ def _upper_half(example: Example) -> tuple[np.ndarray, np.ndarray | None]:
     return picture[:rows], None if truth is None else truth[:rows]
 
 
-def _drawn(seed: int, size: int) -> tuple[np.ndarray, None]:
-    """Shaded shapes over each other, `size` pixels the longer side."""
+def drawn_example(seed: int, height: int, width: int) -> tuple[np.ndarray, None]:
+    """Shaded shapes over each other, uint8 (height, width, 3) RGB."""
     rng = np.random.default_rng(seed)
-    picture = np.full((size, max(1, size * 3 // 4), 3), rng.integers(0, 256, 3), np.uint8)
+    picture = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)
     nowhere = np.zeros(picture.shape[:2], np.uint8)
     for _ in range(SHAPES):
         picture, _mask = cover_with_shape(picture, nowhere, nowhere > 0, rng)
