@@ -10,7 +10,8 @@ levels in three frames) of which the mask is not that of the frame alone. Lag: h
 frame alone are that the mask of the moving pixels is most like.
 
 "everywhere" smooths by the same strength without looking for motion: a plain running average. The sheet shows, for each
-clip, the frame with the largest difference between the two: the frame alone, by motion, everywhere.
+clip, the frame with the largest difference between the two: the frame alone, by motion, everywhere. A picture in the
+place of a clip is moved to and fro.
 
     python benchmarks/bench_video.py --videos clips/*.mkv --speed --size 256
 
@@ -26,15 +27,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import platform
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from itertools import chain, cycle, islice
+from itertools import chain, count, cycle, islice
 from pathlib import Path
 
 import av
@@ -56,6 +58,9 @@ WITHIN = 3
 LAGS = 5
 """Frames back that are looked at."""
 
+
+SWING = 24
+"""Frames of a picture's way to and fro."""
 
 SETTLED = 200
 """Frames after which everything has been made that is made once."""
@@ -82,7 +87,9 @@ WRITTEN: dict[str, dict[str, View]] = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", nargs="+", required=True, metavar="FILE", help="clips of a moving person")
+    parser.add_argument(
+        "--videos", nargs="+", required=True, metavar="FILE", help="clips of a moving person, or pictures"
+    )
     parser.add_argument("--weights_path", metavar="FILE", help="weights (default: the bundled ones)")
     parser.add_argument("--smooth", type=float, default=video.SMOOTH, help="strength (default: %(default)s)")
     parser.add_argument("--noise", type=float, default=4.0, help="deviation in grey levels (default: %(default)s)")
@@ -112,13 +119,13 @@ def main() -> None:
             tell_memory(args.videos, network, args.smooth, args.memory)
         return
     figures: dict[str, list[tuple[float, float, int]]] = {name: [] for name in WAYS}
-    rows, seconds, count = [], 0.0, 0
+    rows, seconds, seen = [], 0.0, 0
     for path in args.videos:
         start = time.perf_counter()
-        frames = [frame.image for frame in islice(VideoFile(path), args.frames)]
+        frames = list(islice(frames_of(path), args.frames))
         moving = np.array([motion(*pair) for pair in zip(frames, frames[WITHIN:], strict=False)])
         smalls = ask(network, frames)
-        seconds, count = seconds + time.perf_counter() - start, count + len(frames)
+        seconds, seen = seconds + time.perf_counter() - start, seen + len(frames)
         still = under_noise(frames[0], args.frames, args.noise)
         still_smalls = ask(network, still)
         alone = decide(network, frames, smalls, Smoother(0))
@@ -130,13 +137,31 @@ def main() -> None:
             figures[name].append((flicker, wrong[0], int(np.argmin(wrong))))
         worst = int(np.argmax((smoothed["by motion"] != smoothed["everywhere"]).sum(axis=(1, 2))))
         views = [images.overlay(frames[worst], smoothed[name][worst], network.labels) for name in WAYS]
-        rows.append(np.hstack(views))
-    print(f"{count} frames of {len(args.videos)} clips, read and answered at {count / seconds:.1f} frames/s")
+        rows.append(np.hstack([titled(view, name) for view, name in zip(views, WAYS, strict=True)]))
+    print(f"{seen} frames of {len(args.videos)} clips, read and answered at {seen / seconds:.1f} frames/s")
     for name, found in figures.items():
         flicker, wrong_now, lag = np.mean(found, axis=0)
         print(f"{name:10}  flicker {flicker:5.2f} per 1000  smear {100 * wrong_now:5.2f} %  lag {lag:.1f} frames")
     if args.sheet:
         images.write_overlay(args.sheet, np.vstack(rows))
+
+
+def frames_of(path: str) -> Iterator[np.ndarray]:
+    """Frames of a clip, uint8 (H, W, 3) RGB; of a picture, what a window sees that swings from side to side in it."""
+    if Path(path).suffix.lower() not in images.IMAGE_SUFFIXES:
+        yield from (frame.image for frame in VideoFile(path))
+        return
+    rgb = images.read_rgb(path)
+    margin = rgb.shape[1] // 8
+    for number in count():
+        left = margin + round(margin * math.sin(2 * math.pi * number / SWING))
+        yield np.ascontiguousarray(rgb[:, left : left + rgb.shape[1] - 2 * margin])
+
+
+def titled(view: np.ndarray, title: str) -> np.ndarray:
+    strip = np.full((24, view.shape[1], 3), 255, np.uint8)
+    cv2.putText(strip, f"smoothing: {title}", (6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.vstack([strip, view])
 
 
 def tell_speed(videos: list[str], network: Predictor, smooth: float) -> None:
