@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from faceparse.words import hint
+
 BEST_FOR = {
     "face": "face",
     "face_with_glasses": "celebamask",
@@ -36,7 +38,7 @@ def weights_file(name_or_path: str | os.PathLike[str]) -> Path:
     for folder in (package / "weights", package.parent / "weights"):
         if (folder / f"{path}.safetensors").is_file():
             return folder / f"{path}.safetensors"
-    names = ", ".join(sorted(set(BEST_FOR.values())))
     if path.name in BEST_FOR.values():
         raise FileNotFoundError(f"{path}: the bundled weights are missing; install faceparse anew, or name a file")
-    raise FileNotFoundError(f"{path}: no such weights file, and none of the bundled weights, {names}")
+    names = sorted(set(BEST_FOR.values()))
+    raise FileNotFoundError(f"{path}: no such weights file, and none of the bundled weights; {hint(path.name, names)}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from importlib import import_module
 
 from faceparse.commands import ALIASES, COMMANDS
+from faceparse.words import hint
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -22,25 +22,18 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     name = ALIASES.get(name, name)
     if name not in COMMANDS:
-        print(f"error: {unknown(name)}", file=sys.stderr)
+        print(f"error: unknown command {name!r}; {hint(name, [*COMMANDS, *ALIASES])}", file=sys.stderr)
         return 2
-    module, _ = COMMANDS[name]
-    return import_module(module).main(rest)
+    return import_module(COMMANDS[name].module).main(rest)
 
 
 def overview() -> str:
-    """What `faceparse --help` prints."""
-    rows = "\n".join(f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items())
+    """What `faceparse --help` prints; it fits a screen of 80 by 24."""
+    rows = "\n".join(f"  {name:<12}{command.what}" for name, command in COMMANDS.items())
     return (
         "usage: faceparse COMMAND [options]\n\n"
         f"commands:\n{rows}\n\n"
-        f"The scripts' names work as well: {', '.join(ALIASES)}.\n"
-        "faceparse COMMAND --help lists a command's options; faceparse --version prints the version."
+        f"example: {COMMANDS['segment'].example}\n\n"
+        "faceparse COMMAND --help explains one; faceparse --version tells the version.\n"
+        f"The scripts' names work as well: {', '.join(ALIASES)}."
     )
-
-
-def unknown(name: str) -> str:
-    """One sentence about a command that does not exist, with the one that was probably meant."""
-    near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(COMMANDS)}"
-    return f"unknown command {name!r}; {hint}"

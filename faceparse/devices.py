@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -39,6 +40,10 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
 
 
+_one_thread_each = threading.Lock()
+_within, _threads = 0, 1  # how many are within one_thread_each, and what torch had before the first of them
+
+
 @contextmanager
 def one_thread_each() -> Iterator[int]:
     """Within, torch computes with one thread for each thread that calls it; gives how many it had before.
@@ -46,12 +51,17 @@ def one_thread_each() -> Iterator[int]:
     As many pictures at a time as there are cores are faster than all cores on one picture after the other: a small
     network has too little to share out. A video on two cores goes from 16 to 29 frames/s.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    global _within, _threads
+    with _one_thread_each:
+        _threads = _threads if _within else torch.get_num_threads()
+        _within += 1
+        torch.set_num_threads(1)
     try:
-        yield threads
+        yield _threads
     finally:
-        torch.set_num_threads(threads)
+        with _one_thread_each:
+            _within -= 1
+            torch.set_num_threads(1 if _within else _threads)
 
 
 def keep_freed_memory() -> None:

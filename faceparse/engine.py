@@ -38,7 +38,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Step:
-    """The loss of a step, and whether it and its gradient were finite; if not, the weights are as before."""
+    """The loss of a step, and whether it and its gradient were finite; if not, weights and statistics are as before."""
 
     loss: float
     finite: bool
@@ -65,6 +65,7 @@ def train_one_epoch(
     for image, target in batches:
         torch.manual_seed(along.seed + along.steps)  # whoever goes on from here draws the same dropout
         image, target = _to(device, image), target.to(device, non_blocking=True)
+        statistics = [buffer.clone() for buffer in model.buffers()]
         with autocast(device, precision):
             logits = model(image)
         loss = loss_fn(logits.float(), target)
@@ -76,6 +77,9 @@ def train_one_epoch(
             optimizer.step()
             average.update_parameters(model)
             along.pictures, along.total_loss = along.pictures + len(image), along.total_loss + step.loss * len(image)
+        else:
+            for buffer, before in zip(model.buffers(), statistics, strict=True):
+                buffer.copy_(before)
         scheduler.step()  # per step, not per epoch
         along.steps += 1
         yield step

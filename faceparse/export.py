@@ -35,6 +35,7 @@ from faceparse.metrics import Confusion, mean
 from faceparse.occlusion import cover_with_shape
 from faceparse.predictor import Predictor
 from faceparse.transforms import Preprocess
+from faceparse.words import hint
 
 AGREEMENT = {"float32": 0.999, "half": 0.999, "int8": 0.99}
 """Precision of the stored weights -> share of the pixels that have to get the original's class."""
@@ -175,7 +176,7 @@ class Writer:
 def writer_of(format: str, precision: str = "float32") -> Writer:
     """The writer of a format. Raises ValueError for unknown ones, OSError where a package is missing."""
     if format not in FORMATS:
-        raise ValueError(f"unknown format {format!r}; choose from: {', '.join(FORMATS)}")
+        raise ValueError(f"unknown format {format!r}; {hint(format, FORMATS)}")
     if precision not in FORMATS[format].precisions:
         raise ValueError(f"{format} can't be written in {precision}; it has {', '.join(FORMATS[format].precisions)}")
     for package in FORMATS[format].packages:

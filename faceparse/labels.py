@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from faceparse.words import hint
+
 if TYPE_CHECKING:  # numpy is imported when the first table is built: `--help` has no use for it
     from collections.abc import Sequence
 
@@ -54,9 +56,7 @@ class LabelSet:
     def id(self, class_name: str) -> int:
         """The id of a class; ValueError names the choices when there is no such class."""
         if class_name not in self.classes:
-            raise ValueError(
-                f"label set {self.name!r} has no class {class_name!r}; choose from: {', '.join(self.classes)}"
-            )
+            raise ValueError(f"label set {self.name!r} has no class {class_name!r}; {hint(class_name, self.classes)}")
         return self.classes.index(class_name)
 
     @cached_property
@@ -180,7 +180,7 @@ def label_set(name: str) -> LabelSet:
     if name in LABEL_SETS:
         return LABEL_SETS[name]
     if not name.endswith(".json"):
-        raise ValueError(f"there is no label set {name!r}; choose from: {', '.join(LABEL_SETS)}, or name a .json file")
+        raise ValueError(f"there is no label set {name!r}; {hint(name, LABEL_SETS)}, or name a .json file")
     try:
         described = json.loads(Path(name).read_text(encoding="utf-8-sig"))
         classes = tuple(described["classes"])

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from faceparse.labels import IGNORE
+from faceparse.words import hint
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -182,12 +183,15 @@ def create_loss(spec: str, soft_targets: bool = False) -> Loss:
 
 
 def _term(text: str, spec: str, losses: dict[str, Loss]) -> tuple[float, Loss]:
-    weight, _, name = text.rpartition("*")
+    weight, _, name = (part.strip() for part in text.rpartition("*"))
+    soft = " (soft targets)" if losses is SOFT_LOSSES else ""
+    if name not in losses:
+        raise ValueError(f"loss {spec!r}: there is no {name!r}{soft}; {hint(name, losses)}")
     try:
-        factor, loss = float(weight or 1), losses[name.strip()]
+        factor = float(weight or 1)
         if not 0 <= factor < float("inf"):
             raise ValueError("a weight is a finite number of at least 0")
-        return factor, loss
-    except (KeyError, ValueError) as error:
-        choices = ", ".join(losses) + (" (soft targets)" if losses is SOFT_LOSSES else "")
-        raise ValueError(f"loss {spec!r}: {text!r} is no weight*name with a name out of {choices}") from error
+    except ValueError as error:
+        choices = ", ".join(losses)
+        raise ValueError(f"loss {spec!r}: {text!r} is no weight*name with a name out of {choices}{soft}") from error
+    return factor, losses[name]

@@ -1,4 +1,4 @@
-"""The same work on many files, in several processes; two kinds of work on one file, in two threads."""
+"""The same work on many files, in several processes; what comes one after the other, made ahead in threads."""
 
 from __future__ import annotations
 

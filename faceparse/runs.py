@@ -20,16 +20,12 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from faceparse.curves import TABLE, Row, draw_curves
 from faceparse.data.batches import ValidationFaces
 from faceparse.data.folder import Pair
 from faceparse.data.splits import write_split
 from faceparse.images import overlay, write_csv, write_json, write_rgb
 from faceparse.labels import FOREGROUND, IGNORE
-
-Row = dict[str, float]
-
-_PANELS = {"loss": ("train_loss", "val_loss"), "score": ("val_iou", "val_dice"), "learning rate": ("lr",)}
-_COLOURS = ((200, 80, 40), (40, 110, 200))
 
 
 @dataclass
@@ -60,8 +56,8 @@ class Run:
         self.rows.append(row)
         for name, value in row.items():
             self.board.add_scalar(name, value, int(row["epoch"]))
-        write_csv(self.folder / "curves.csv", [row.keys(), *(one.values() for one in self.rows)])
-        write_rgb(self.folder / "curves.png", draw_curves(self.rows))
+        write_csv(self.folder / TABLE, [row.keys(), *(one.values() for one in self.rows)])
+        write_rgb(self.folder / "curves.png", draw_curves({self.folder.name: self.rows}))
         self.board.flush()
 
     @contextmanager
@@ -94,44 +90,6 @@ def draw_masks(model: nn.Module, faces: ValidationFaces, device: torch.device) -
     return np.vstack(
         [np.hstack([overlay(x, mask, labels) for x, mask in zip(pictures, row, strict=True)]) for row in stored]
     )
-
-
-def draw_curves(rows: Sequence[Row], width: int = 480, height: int = 320) -> np.ndarray:
-    """Losses, scores and learning rate over the epochs side by side: uint8 (height, 3 width, 3) RGB."""
-    return np.hstack([_panel(title, names, rows, width, height) for title, names in _PANELS.items()])
-
-
-def _panel(title: str, names: Sequence[str], rows: Sequence[Row], width: int, height: int) -> np.ndarray:
-    picture = np.full((height, width, 3), 255, np.uint8)
-    left, top, right, bottom = 64, 34, width - 16, height - 30
-    values = [row[name] for row in rows for name in names if np.isfinite(row[name])] or [0.0]
-    low, high = min(values), max(values)
-    span = high - low or 1.0
-
-    def write(text: str, x: int, y: int, colour: tuple[int, int, int] = (60, 60, 60)) -> None:
-        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, 1, cv2.LINE_AA)
-
-    cv2.rectangle(picture, (left, top), (right, bottom), (200, 200, 200), 1)
-    write(title, left, 22)
-    write(f"{high:.4g}", 4, top + 10)
-    write(f"{low:.4g}", 4, bottom)
-    write(f"epoch {rows[0]['epoch']:.0f} to {rows[-1]['epoch']:.0f}", left, height - 10)
-    for i, (name, colour) in enumerate(zip(names, _COLOURS, strict=False)):
-        write(name, right - 90 * (len(names) - i), 22, colour)
-        points = [
-            (left + (right - left) * k / max(1, len(rows) - 1), bottom - (bottom - top) * (row[name] - low) / span)
-            for k, row in enumerate(rows)
-            if np.isfinite(row[name])
-        ]
-        cv2.polylines(
-            picture,
-            [np.array(points, np.float64).round().astype(np.int32).reshape(-1, 1, 2)],
-            False,
-            colour,
-            2,
-            cv2.LINE_AA,
-        )
-    return picture
 
 
 def origin(command: str, data_note: str, licence: str) -> dict[str, str]:

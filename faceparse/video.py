@@ -38,6 +38,12 @@ SMOOTH = 0.8
 CHANGE = 6.0
 """Grey levels, after a blur, at which a pixel has moved enough that the frames before count for little (1/e)."""
 
+MOST_AHEAD = 8
+"""Frames that are answered at a time, at most: one thread writes."""
+
+MISSING, SECONDS = 0.05, 1
+"""A file is cut short that lacks more than both, a share of the length that it announces and seconds."""
+
 BT709, LIMITED = 1, 1
 """FFmpeg's numbers for the colours of HD video and their range, which written files are in and say so."""
 
@@ -78,6 +84,7 @@ class VideoFile:
             self.rate = stream.guessed_rate or stream.average_rate or Fraction(30)
             seconds = (stream.duration or 0) * (stream.time_base or 0) or Fraction(file.duration or 0, av.time_base)
             self.count: int | None = stream.frames or round(seconds * self.rate) or None
+            self._announced = seconds if stream.duration or len(file.streams) == 1 else None  # sound may be longer
             self.sound = self.path if file.streams.audio else None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -96,6 +103,10 @@ class VideoFile:
                 yield Frame(np.ascontiguousarray(image), whole if abs(moment - whole) <= tick else moment)
             if number < 0:
                 raise UnreadableVideo(f"{self.path}: holds no frame; record or download it anew")
+            end = moment + 1 / self.rate
+            if self._announced and self._announced - end > max(SECONDS, MISSING * self._announced):
+                seconds = f"{float(end):.1f} of the {float(self._announced):.1f} s that it announces"
+                raise UnreadableVideo(f"{self.path}: breaks off after {seconds}; the frames until then are whole")
 
     def _stream(self, file: av.container.InputContainer) -> av.VideoStream:
         if not file.streams.video:
@@ -122,9 +133,14 @@ class Camera:
             raise UnreadableVideo(
                 f"{self.name}: can't be opened; see that it is plugged in and no other program uses it"
             )
-        self.rate = Fraction(self._capture.get(cv2.CAP_PROP_FPS) or 30).limit_denominator(1001)
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.rate = Fraction(rate if rate > 0 else 30).limit_denominator(1001)
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.frames()
+
+    def frames(self) -> Generator[Frame, None, None]:
+        """As iterating; closing it lets the camera go."""
         start = None
         try:
             while not self._stopped:
@@ -262,9 +278,10 @@ def segment_video(
         writers = [(stack.enter_context(_writer(Path(path), video)), view) for path, view in outputs.items()]
         ask: Callable[[Frame], Asked] = partial(_asked, predictor)
         if isinstance(video, Camera):  # which is to show what is now, and to end with the frame at hand
-            asked: Iterable[Asked] = map(ask, video)
+            asked: Iterable[Asked] = map(ask, stack.enter_context(closing(video.frames())))
         else:
-            threads = stack.enter_context(one_thread_each())
+            cores = stack.enter_context(one_thread_each())
+            threads = min(cores, MOST_AHEAD) if predictor.device.type == "cpu" else 1
             asked = stack.enter_context(closing(ahead((frame for frame in video), ask, threads)))
         for answer in _calmed(asked, predictor, smooth):
             for write, view in writers:
@@ -396,7 +413,8 @@ class _Sound:
             self._out = output.add_stream_from_template(self._track)
             self._packets = self._copied()
         else:
-            rate = self._track.rate if coding.sound == "aac" else 48000  # which is all that Opus has
+            rates = av.Codec(coding.sound, "w").audio_rates
+            rate = self._track.rate if self._track.rate in (rates or ()) else 48000
             self._out = cast(av.AudioStream, output.add_stream(coding.sound, rate))
             self._packets = self._coded()
         self._next: av.Packet | None = None

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from faceparse.commands import finish, whole_from
+from faceparse.commands import Parser, finish, whole_from
 from hand_generator import STYLE_NAMES
 
 
@@ -19,11 +19,11 @@ def angle(text: str) -> float:
     return float(text)
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="hand_generator",
-        description="Paste every hand, in every rotation, several times, each on a random face. Pixels under the hand "
+def create_parser() -> Parser:
+    """The arguments."""
+    parser = Parser(
+        "hands",
+        "Paste every hand, in every rotation, several times, each on a random face. Pixels under the hand "
         "become 0 in the face's mask. What an earlier run with the same settings has finished is kept.",
     )
     flag = parser.add_argument
@@ -54,7 +54,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     frames = "the hands are whole frames: cut every separate hand out of them (default: off)"
     flag("--from_frames", action="store_true", help=frames)
     flag("--overwrite", action="store_true", help="make finished outputs anew (default: keep them)")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace; see `--help`."""
+    return create_parser().read(argv)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -76,7 +76,19 @@ class Shared(nn.Module):
         return self.norms[0](self.conv(image)) - self.norms[1](self.conv(image))
 
 
-@pytest.mark.parametrize("kind", [Twice, Shared, nn.Identity])
+class Windowed(nn.Module):
+    """Takes only what 80 divides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
+
+    def forward(self, image: Tensor) -> Tensor:
+        assert image.shape[-1] % 80 == 0
+        return self.net(image)
+
+
+@pytest.mark.parametrize("kind", [Twice, Shared, Windowed, nn.Identity])
 def test_what_can_not_be_folded_is_left_as_it_is(kind: type[nn.Module]) -> None:
     model = with_statistics(kind())
     assert folded(model) is model

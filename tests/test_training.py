@@ -19,7 +19,7 @@ from faceparse.commands.train_flags import AUGMENTATIONS
 from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, ValidationFaces, Wild
 from faceparse.data.folder import Pair, TrainingData, find_pairs, repeat_factors, split_pairs, to_ids
 from faceparse.data.splits import read_split
-from faceparse.engine import create_average, create_optimizer, create_schedule
+from faceparse.engine import Pass, create_average, create_optimizer, create_schedule, train_one_epoch
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, PERSON
 from faceparse.losses import cross_entropy
 from faceparse.models import create_model
@@ -90,11 +90,12 @@ def test_a_training_leaves_weights_curves_and_a_record_of_itself(folders: Path) 
     assert board.Tags()["images"] == ["validation"] and len(board.Scalars("step_loss")) == 2 * 2
 
 
-@pytest.mark.parametrize("save", [1, 2, 4, 5])  # 2 steps an epoch, and one saving after each
+@pytest.mark.parametrize(("save", "hands"), [(1, True), (2, False), (4, True), (5, False)])
 def test_a_training_stopped_anywhere_ends_with_the_weights_of_an_uninterrupted_one(
-    folders: Path, save: int, monkeypatch: pytest.MonkeyPatch
+    folders: Path, save: int, hands: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = ["--epochs", "2", "--save_minutes", "0", "--shape_ratio", "0.5"]
+    flags = ["--epochs", "2", "--save_minutes", "0", "--shape_ratio", "0.5"]  # 2 steps an epoch or more
+    flags += ["--fahand_dir", str(folders / "faces"), "--mahand_dir", str(folders / "masks")] if hands else []
     assert train(folders, *flags, run="whole") == 0
     save_state, saved = checkpoint.save_state, []
 
@@ -408,6 +409,17 @@ def test_a_step_that_is_not_finite_can_be_left_out(
     assert float(row["train_loss"]) > 0
 
 
+def test_a_batch_that_is_not_finite_leaves_no_trace_in_the_statistics() -> None:
+    model = create_model("fpn", "test_resnet.r160_in1k", classes=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = create_optimizer(model, 1e-3, 1e-3, 0)
+    batches = [(torch.full((2, 3, 64, 64), float("inf")), torch.zeros((2, 64, 64), dtype=torch.int64))]
+    parts = model, create_average(model, 0.9), batches, losses.create_loss("ce"), optimizer
+    (step,) = train_one_epoch(*parts, create_schedule(optimizer, 9, 1), torch.device("cpu"), "fp32", 1.0, Pass())
+    assert not step.finite
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_picture_that_is_cut_short_is_named(folders: Path, workers: str, capsys: pytest.CaptureFixture[str]) -> None:
     picture = folders / "faces" / "5.jpg"
@@ -539,7 +551,9 @@ def test_run_folders_are_numbered_and_resume_goes_on_in_the_last(
     assert "leave --resume out" in capsys.readouterr().err
     for _ in range(2):
         assert main([*data, "--runs_dir", str(runs), "--epochs", "1"]) == 0
+    (runs / "exp7").mkdir()  # of a training that did not begin
     assert main([*data, "--runs_dir", str(runs), "--epochs", "2", "--resume"]) == 0
+    (runs / "exp7").rmdir()
     assert sorted(path.name for path in runs.iterdir()) == ["exp1", "exp2"]
     lengths = [len(list(csv.DictReader((runs / name / "curves.csv").open()))) for name in ("exp1", "exp2")]
     assert lengths == [1, 2]

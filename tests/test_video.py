@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import faceparse
 from faceparse import images, predictor, video
@@ -23,6 +25,7 @@ from faceparse.commands import test as command
 from faceparse.commands.places import find_video_places
 from faceparse.commands.video import no_window, video_source
 from faceparse.cutout import Background
+from faceparse.devices import one_thread_each
 from faceparse.labels import FACE, HAIR, LabelSet
 from faceparse.parallel import ahead
 from faceparse.predictor import Predictor
@@ -66,6 +69,7 @@ def record(
     sound_seconds: float = 0.4,
     turn: int = 0,
     times: tuple[int, ...] = (),
+    rate_of_sound: int = 48000,
 ) -> Path:
     """A video of `picture`s, with a tone where `sound` names a codec; `times` are the frames' in units of 1 / rate."""
     with av.open(path, "w") as file:
@@ -74,16 +78,16 @@ def record(
         stream.pix_fmt = "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"
         if turn:
             stream.set_display_rotation(turn)
-        track = file.add_stream(sound, 48000) if sound else None
+        track = file.add_stream(sound, rate_of_sound) if sound else None
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24")
             frame.pts, frame.time_base = times[number] if times else number, 1 / rate
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
         if track:
-            tone = np.sin(np.arange(round(48000 * sound_seconds)) * 0.05) * 8000
+            tone = np.sin(np.arange(round(rate_of_sound * sound_seconds)) * 0.05) * 8000
             heard = av.AudioFrame.from_ndarray(np.repeat(tone.astype(np.int16), 2)[None], "s16", "stereo")
-            heard.sample_rate, heard.pts, heard.time_base = 48000, 0, Fraction(1, 48000)
+            heard.sample_rate, heard.pts, heard.time_base = rate_of_sound, 0, Fraction(1, rate_of_sound)
             file.mux(track.encode(heard))
             file.mux(track.encode(None))
     return path
@@ -469,6 +473,36 @@ def test_a_broken_file_is_one_sentence_and_the_others_are_done(
     assert files(tmp_path / "out") == ["good.mp4"]
 
 
+def test_a_file_that_is_cut_short_leaves_its_frames_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut = record(tmp_path / "whole.mkv", count=30, rate=Fraction(5), codec="mpeg4"), tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert segment(whole, tmp_path / "out") == 0
+    assert segment(cut, tmp_path / "out") == 1
+    assert re.search(rf"error: {cut}: breaks off after \d\.\d of the 6\.0 s", capsys.readouterr().err)
+    assert 0 < len(frames_of(tmp_path / "out" / "cut.mp4")) < 25
+
+
+def test_torch_has_its_threads_back_when_the_last_of_several_videos_is_done() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
+    one, other = one_thread_each(), one_thread_each()
+    assert (one.__enter__(), other.__enter__()) == (3, 3)
+    one.__exit__(None, None, None)
+    assert torch.get_num_threads() == 1
+    other.__exit__(None, None, None)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(threads)
+
+
+def test_sound_of_a_rate_that_the_new_file_has_not_is_brought_to_one_that_it_has(tmp_path: Path) -> None:
+    source = record(tmp_path / "a.mkv", sound="pcm_s16le", rate_of_sound=192000)
+    segment_video(source, answering(), {tmp_path / "b.mp4": video.mask_view})
+    with av.open(tmp_path / "b.mp4") as file:
+        assert file.streams.audio[0].rate == 48000
+
+
 def test_scores_are_for_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert segment(record(tmp_path / "a.mp4"), tmp_path / "out", "--masks_path", str(tmp_path)) == 1
     assert "--masks_path and --split are for pictures only" in capsys.readouterr().err
@@ -614,9 +648,10 @@ def test_the_preview_shows_each_frame_and_q_ends_it(
     monkeypatch.setattr("faceparse.commands.video.no_window", lambda _: "")
     monkeypatch.setattr(cv2, "imshow", lambda _, view: shown.append(view), raising=False)
     monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 3 else -1, raising=False)
+    monkeypatch.setattr(cv2, "destroyAllWindows", lambda: shown.append(shown[0]), raising=False)
     assert segment("0", tmp_path / "out") == 0
     (mask,) = (tmp_path / "out").glob("camera0_*.mp4")
-    assert len(frames_of(mask)) == len(shown) == 3
+    assert len(frames_of(mask)) == len(shown[:-1]) == 3
     assert shown[0].shape == (48, 64, 3)
 
 

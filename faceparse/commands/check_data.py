@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceparse.commands import finish
+from faceparse.commands import Parser, finish
 from faceparse.labels import LABEL_SETS, LabelSet, label_set
 
 if TYPE_CHECKING:
@@ -18,13 +17,12 @@ if TYPE_CHECKING:
     from faceparse.data.folder import Pair
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="faceparse check-data",
-        description="List every fault of a folder of pictures and a folder of their masks, count the classes, and with "
-        "--split find pictures of which a copy is in another part.",
-        epilog="example: faceparse check-data --faces_dir data/images --masks_dir data/masks --split split.csv",
+def create_parser() -> Parser:
+    """The arguments."""
+    parser = Parser(
+        "check-data",
+        "List every fault of a folder of pictures and a folder of their masks, count the classes, and with --split "
+        "find pictures of which a copy is in another part.",
     )
     flag = parser.add_argument
     flag("--faces_dir", metavar="DIR", type=Path, required=True, help="folder of pictures")
@@ -35,7 +33,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--soft_targets", action="store_true", help="masks hold the foreground's share, 0 to 255, an alpha for instance"
     )
     flag("--split", metavar="CSV", type=Path, help="rows name,True|False or name,train|val|test")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace; see `--help`."""
+    return create_parser().read(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     labels = label_set(args.labels)
     pairs, faults = examine(args.faces_dir, args.masks_dir, labels, args.soft_targets)
-    print(f"{len(pairs)} sound pairs, {len(faults)} faults")
+    print(f"{len(pairs)} sound pairs")
     print("\n".join(count_lines(pairs, labels)))
     if args.split:
         part_of = read_split(args.split)
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         sizes = ", ".join(f"{part} {len(members)}" for part, members in parts.items())
         print(f"{args.split}: {sizes}, in none {len(there - set(part_of))}")
         faults += copies_across(parts)
+    print(f"{len(faults)} faults")
     for fault in faults:
         print(fault, file=sys.stderr)
     return 1 if faults else 0
@@ -79,8 +83,9 @@ def copies_across(parts: dict[str, list[Pair]]) -> list[str]:
     """A sentence about every picture of one part that is in another, too."""
     from faceparse.data.copies import find_copies
 
-    found = []
-    for one, other in combinations(parts, 2):
-        pictures = [[pair.image for pair in parts[name]] for name in (one, other)]
-        found += [f"{second} ({other}) shows the same as {first} ({one})" for first, second in find_copies(*pictures)]
-    return found
+    part_of = {pair.image: name for name, pairs in parts.items() for pair in pairs}
+    pictures = ([pair.image for pair in pairs] for pairs in parts.values())
+    return [
+        f"{second} ({part_of[second]}) shows the same as {first} ({part_of[first]})"
+        for first, second in find_copies(*pictures)
+    ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faceparse.commands import ShowDefaults, finish, whole_from
+from faceparse.commands import Parser, finish, whole_from
 from faceparse.labels import LABEL_SETS, LabelSet, label_set
 from faceparse.models import ARCHITECTURES
 
@@ -22,15 +22,14 @@ MOST_NAMES = 20
 """How many names of a kind a refusal lists before it only counts."""
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="faceparse convert",
-        description="Bring weights that you trained with segmentation_models_pytorch (smp) or torchvision into a file "
+def create_parser() -> Parser:
+    """The arguments."""
+    parser = Parser(
+        "convert",
+        "Bring weights that you trained with segmentation_models_pytorch (smp) or torchvision into a file "
         "that segment, train --init and faceparse.load() take, and that answers as the original does. What does not "
         "fit is listed, and then nothing is written. Settings that leave no trace in the tensors (rates, "
         "interpolation) have to be smp's or torchvision's defaults.",
-        formatter_class=ShowDefaults,
     )
     flag = parser.add_argument
     flag("file", metavar="FILE", type=Path, help="state dict, or checkpoint with one in it: .pth, .pt or .safetensors")
@@ -66,7 +65,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--half", action="store_true", help="keep the weights in 16 bits: half the file")
     flag("--data_note", metavar="TEXT", default="", help="text about the data, kept inside the weights file")
     flag("--licence", metavar="TEXT", default="", help="terms of the weights, kept inside the weights file")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace; see `--help`."""
+    parser = create_parser()
+    args = parser.read(argv)
     if args.std and 0 in args.std:
         parser.error("--std divides, so it has to be above 0")
     args.command = shlex.join(["faceparse", "convert", *(sys.argv[1:] if argv is None else argv)])

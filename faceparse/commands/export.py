@@ -7,14 +7,14 @@ import shlex
 import sys
 from pathlib import Path
 
-from faceparse.commands import finish
+from faceparse.commands import Parser, finish
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="faceparse export",
-        description="Write weights as a model for ONNX Runtime or TorchScript that takes pictures of any height, width "
+def create_parser() -> Parser:
+    """The arguments."""
+    parser = Parser(
+        "export",
+        "Write weights as a model for ONNX Runtime or TorchScript that takes pictures of any height, width "
         "and number, and that segment --weights_path and faceparse.load() take. It is kept if it gives 99.9 %% of the "
         "pixels the class that the weights give them (--int8: 99 %%), and loses at most .005 of their IoU.",
     )
@@ -30,7 +30,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     images = "pictures to compare on, like those that the model is for; --int8 needs real ones to be good"
     flag("--images_path", metavar="PATH", type=Path, help=f"{images} (default: drawn shapes)")
     flag("--masks_path", metavar="FOLDER", type=Path, help="their true masks, to compare IoU on (default: none)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace; see `--help`."""
+    args = create_parser().read(argv)
     args.command = shlex.join(["faceparse", "export", *(sys.argv[1:] if argv is None else argv)])
     return args
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from faceparse.commands import ShowDefaults, finish, whole_from
+from faceparse.commands import Parser, finish, whole_from
 from faceparse.models import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -15,20 +15,24 @@ if TYPE_CHECKING:
 HEADER = ("architecture", "encoder", "params/M", "madds/G", "strides", "paper")
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="faceparse models",
-        description="Every architecture over an encoder: millions of parameters, billions of multiply-adds for one "
+def create_parser() -> Parser:
+    """The arguments."""
+    parser = Parser(
+        "models",
+        "Every architecture over an encoder: millions of parameters, billions of multiply-adds for one "
         "square picture (convolutions and matrix products), the strides of the encoder's features, and the paper.",
-        formatter_class=ShowDefaults,
     )
     flag = parser.add_argument
     encoders = "resnet18, resnet34, resnet50, mobilenet_v2, or a timm model's name; several make several rows"
     flag("--encoder", metavar="NAME", nargs="+", default=["mobilenetv2_100"], help=encoders)
     flag("--size", metavar="PX", type=whole_from(32), default=512, help="side of the picture, pixels")
     flag("--classes", metavar="N", type=whole_from(1), default=2, help="classes to tell apart")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace; see `--help`."""
+    return create_parser().read(argv)
 
 
 def main(argv: list[str] | None = None) -> int:

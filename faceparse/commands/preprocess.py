@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from faceparse.commands import finish, whole_from
+from faceparse.commands import Parser, finish, whole_from
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, LabelSet
 
 CHOICES = [name for name, labels in LABEL_SETS.items() if CELEBAMASK in (labels, labels.source)]
@@ -47,11 +47,11 @@ class Job:
     write: Callable[[Task], None]
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="preprocess_data.py",
-        description="One mask per picture: the part files of CelebAMask-HQ painted into N.png without loss, later "
+def create_parser() -> Parser:
+    """The arguments."""
+    parser = Parser(
+        "preprocess",
+        "One mask per picture: the part files of CelebAMask-HQ painted into N.png without loss, later "
         "parts over earlier ones, or the alpha channel of cut-outs. Masks that an earlier run has finished are kept.",
     )
     flag = parser.add_argument
@@ -85,7 +85,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     workers = "processes (default: %(default)s, one a core)"
     flag("--workers", type=whole_from(1), default=os.cpu_count() or 1, metavar="N", help=workers)
     flag("--overwrite", action="store_true", help="make finished masks anew (default: keep them)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace; see `--help`."""
+    parser = create_parser()
+    args = parser.read(argv)
     if args.matting and (args.faces_dir or args.labels):
         parser.error("--faces_dir and --labels go with --masks_parts; --matting has pictures and masks of its own")
     if args.masks_parts and not bool(args.faces_dir) == bool(args.output_faces) <= bool(args.size):

@@ -73,6 +73,17 @@ class Report:
         without = f", without a true mask: {self.missing}" if self.missing else ""
         return "\n".join([*lines, f"pictures scored: {self.scored}{without}"])
 
+    def plain(self) -> dict[str, object]:
+        """All but the confusion, in plain types; None for a score that is undefined."""
+        return {
+            "labels": self.labels.name,
+            "scored": self.scored,
+            "without_truth": self.missing,
+            "summary": _known(_flat(self.summary)),
+            "classes": {name: _known(row) for name, row in self.rows().items()},
+            "worst": [{"picture": os.fspath(one.picture), "dice": one.score} for one in self.worst],
+        }
+
     def save(self, folder: Path, places: Iterable[Place]) -> None:
         """Write `scores.json` and `scores.csv` into `folder`, and the rest into its sub-folder `scores`.
 
@@ -80,15 +91,7 @@ class Report:
         scores are null in JSON and empty in CSV. The sub-folder is called otherwise if a file of `places` is in it.
         """
         rows = {name: _known(row) for name, row in self.rows().items()}
-        whole = {
-            "labels": self.labels.name,
-            "scored": self.scored,
-            "without_truth": self.missing,
-            "summary": _known(_flat(self.summary)),
-            "classes": rows,
-            "worst": [{"picture": os.fspath(one.picture), "dice": one.score} for one in self.worst],
-        }
-        images.write_json(folder / "scores.json", whole)
+        images.write_json(folder / "scores.json", self.plain())
         head = ["class", *rows[self.labels.classes[0]]]
         images.write_csv(folder / "scores.csv", [head, *([name, *row.values()] for name, row in rows.items())])
         more, classes = _sub_folder(folder, places), self.labels.classes

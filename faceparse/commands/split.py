@@ -7,14 +7,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from faceparse.commands import finish, whole_from
+from faceparse.commands import Parser, finish, whole_from
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace; see `--help`."""
-    parser = argparse.ArgumentParser(
-        prog="faceparse split",
-        description="Write a CSV of rows name,train|val|test for train.py --split: drawn at random by sizes, or the "
+def create_parser() -> Parser:
+    """The arguments."""
+    parser = Parser(
+        "split",
+        "Write a CSV of rows name,train|val|test for train.py --split: drawn at random by sizes, or the "
         "official partition of CelebA carried over to CelebA-HQ.",
     )
     flag = parser.add_argument
@@ -24,7 +24,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--seed", type=whole_from(0), default=0, metavar="N", help="seed of the draw (default: %(default)s)")
     flag("--mapping", type=Path, metavar="TXT", help="CelebA-HQ-to-CelebA-mapping.txt of CelebAMask-HQ")
     flag("--partition", type=Path, metavar="TXT", help="list_eval_partition.txt of CelebA")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace; see `--help`."""
+    parser = create_parser()
+    args = parser.read(argv)
     official = bool(args.mapping and args.partition)
     if official == bool(args.sizes) or bool(args.mapping) != bool(args.partition):
         parser.error("give either --sizes, or --mapping and --partition")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import errno
+import json
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from faceparse.commands import finish, whole_from
+from faceparse.commands import Parser, finish, whole_from
 from faceparse.commands.video import number_from, segment_videos, video_source
 from faceparse.labels import LABEL_SETS
 
@@ -30,29 +32,33 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors after which no other mask can be written either."""
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The flags of `test.py`, paths as `Path`."""
-    parser = argparse.ArgumentParser(
-        prog="test.py", description="Write the mask of every picture or video, of its own size."
-    )
+STDIN = "-"
+"""The source that is the one picture on stdin, whose mask goes to stdout."""
+
+NEED_A_FOLDER = ("overlay", "background", "masks_path", "split", "frames", "recursive", "json")
+"""Arguments that have no place where stdout is the mask."""
+
+
+def create_parser() -> Parser:
+    """The arguments, paths as `Path`."""
+    parser = Parser("segment", "Write the mask of every picture or video, of its own size.")
     flag = parser.add_argument
+    flag(
+        "sources",
+        nargs="*",
+        metavar="PATH",
+        help="pictures: files, folders or quoted glob patterns; video files; a camera by its number, 0 the first; "
+        "or -, a picture on stdin, whose mask goes to stdout",
+    )
+    flag("--images_path", nargs="+", default=[], metavar="PATH", help="the same, as a flag")
     flag(
         "--weights_path",
         metavar="FILE",
         help="weights, an exported model, or the name of bundled weights: face, celebamask (19 classes), person "
         "(default: the bundled ones that are best for --labels or --classes, face where there is neither)",
     )
-    flag(
-        "--images_path",
-        required=True,
-        nargs="+",
-        metavar="PATH",
-        help="pictures: files, folders or quoted glob patterns; video files; a camera by its number, 0 the first",
-    )
     flag("--recursive", action="store_true", help="also the pictures in sub-folders (default: off)")
-    flag(
-        "--save_path", type=Path, required=True, metavar="FOLDER", help="folder for the masks; sub-folders are mirrored"
-    )
+    flag("--save_path", type=Path, metavar="FOLDER", help="folder for the masks; sub-folders are mirrored")
     flag(
         "--overlay",
         action="store_true",
@@ -107,7 +113,27 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     flag("--batch_size", type=whole_from(1), default=8, metavar="N", help="pictures at a time (default: %(default)s)")
     flag("--device", help="cpu, cuda, cuda:1, mps ... (default: the fastest that is there)")
-    args = parser.parse_args(argv)
+    parser.add_summary_flags()
+    flag("--verbose", action="store_true", help="name each mask as it is written, and draw no bar (default: off)")
+    return parser
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace; `images_path` has all sources, however they were named."""
+    parser = create_parser()
+    args = parser.read(argv)
+    args.images_path = [*args.sources, *args.images_path]
+    if not args.images_path:
+        parser.error("name the pictures: files, folders or patterns")
+    if STDIN in args.images_path:
+        surplus = [f"--{name}" for name in ("save_path", *NEED_A_FOLDER) if getattr(args, name)]
+        if len(args.images_path) > 1 or surplus:
+            others = ", ".join(surplus) or "the other pictures"
+            parser.error(f"{STDIN} is one picture on stdin, and stdout its mask; leave out {others}")
+    elif args.save_path is None:
+        parser.error("--save_path is missing: name a folder for the masks")
+    if args.quiet and args.verbose:
+        parser.error("give either --quiet or --verbose")
     if args.labels and args.classes:
         parser.error("give either --labels or --classes")
     return args
@@ -120,6 +146,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Segment all pictures, then all videos, and report; the exit status."""
+    if STDIN in args.images_path:
+        return pipe(args)
     from faceparse.commands.places import find_places, find_video_places
     from faceparse.cutout import Background
 
@@ -144,21 +172,58 @@ def run(args: argparse.Namespace) -> int:
     predictor = load(args.weights_path, args.device, args.labels, args.classes)
     scores = Scores(predictor.labels) if args.masks_path else None
     start = time.perf_counter()
-    written = 0
+    written: dict[str, str] = {}
     problems: list[str] = []
     if places:
-        written, problems = segment(places, predictor, args.batch_size, args.overlay, scores, background)
+        written, problems = segment(places, predictor, args.batch_size, args.overlay, scores, background, args.verbose)
     seconds = time.perf_counter() - start
-    if scores:
-        scored = scores.report()
-        print(scored.table())
+    scored = scores.report() if scores else None
+    if scored:
+        if not args.json:
+            print(scored.table())
         scored.save(args.save_path, places)
     if places:
-        report(args.save_path, written, seconds, predictor, problems)
-    unread = segment_videos(video_places, predictor, args.overlay, background, args.smooth) if video_places else []
+        report(args.save_path, len(written), seconds, predictor, problems)
+    frames: dict[str, int] = {}
+    unread: list[str] = []
+    if video_places:
+        frames, unread = segment_videos(video_places, predictor, args.overlay, background, args.smooth)
     for problem in unread:
         print(f"error: {problem}", file=sys.stderr)
+    if args.json:
+        summary = {
+            "masks": written,
+            "videos": frames,
+            "problems": [*problems, *unread],
+            "scores": scored.plain() if scored else None,
+            "labels": predictor.labels.name,
+            "device": str(predictor.device),
+            "seconds": round(time.perf_counter() - start, 3),
+        }
+        print(json.dumps(summary))
     return 1 if problems or unread else 0
+
+
+def pipe(args: argparse.Namespace) -> int:
+    """The mask of the picture on stdin, as a PNG on stdout, as `--save_path` would have it in a file."""
+    from faceparse import images
+
+    if sys.stdout.isatty():
+        raise ValueError("the mask would be written on the screen; send it to a file: > mask.png")
+    with TemporaryDirectory() as folder:
+        source, out = Path(folder) / "picture", Path(folder) / "mask.png"
+        source.write_bytes(sys.stdin.buffer.read())
+        try:
+            picture = images.read_rgb(source)
+        except images.UnreadableImage as error:
+            raise ValueError(str(error).replace(str(source), "stdin")) from error
+
+        from faceparse.predictor import load  # after the picture: torch takes seconds, a broken one none
+
+        predictor = load(args.weights_path, args.device, args.labels, args.classes)
+        images.write_mask(out, predictor(picture), None if predictor.labels.is_binary else predictor.labels)
+        sys.stdout.buffer.write(out.read_bytes())
+    return 0
 
 
 def held_out(places: list[Place], split: Path) -> list[Place]:
@@ -180,24 +245,29 @@ def segment(
     overlay: bool,
     scores: Scores | None,
     background: Background | None = None,
-) -> tuple[int, list[str]]:
-    """Write the mask of every picture that can be read; how many were written, and one sentence for each problem.
+    verbose: bool = False,
+) -> tuple[dict[str, str], list[str]]:
+    """Write the mask of every picture that can be read: picture -> mask, and one sentence for each problem.
 
-    Raises OSError when the disk is full.
+    `verbose` names each on stderr instead of drawing a bar. Raises OSError when the disk is full.
     """
     from tqdm import tqdm
 
     from faceparse.parallel import ahead
 
-    written, problems = 0, []
-    with tqdm(total=len(places), unit="picture") as progress:
+    written: dict[str, str] = {}
+    problems: list[str] = []
+    with tqdm(total=len(places), unit="picture", disable=verbose) as progress:
         for readable, unreadable in ahead(batches(places, batch_size), read):
             problems += unreadable
             answers = predictor.small([picture for _, picture in readable])
             for (place, picture), small in zip(readable, answers, strict=True):
                 mask = predictor.decided(small, picture.shape[:2])
                 unwritten = write_mask(predictor, place, mask)
-                written += not unwritten
+                if not unwritten:
+                    written[str(place.picture)] = str(place.mask)
+                if verbose:
+                    print(f"{place.picture} -> {place.mask}", file=sys.stderr)
                 problems += unwritten
                 problems += write_overlay(predictor, place, picture, mask) if overlay else []
                 problems += write_cutout(predictor, place, picture, small, background) if background else []

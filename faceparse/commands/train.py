@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceparse.commands import finish
 from faceparse.commands.train_flags import DEFAULT_ARCH, DEFAULT_ENCODER, parse_args
+from faceparse.commands.train_flags import create_parser as create_parser  # completion asks each command for it
 from faceparse.labels import LabelSet, label_set
 
 if TYPE_CHECKING:
@@ -139,15 +141,23 @@ def run(args: argparse.Namespace) -> int:
         say(f"epoch {epoch + 1}: {', '.join(told)}")
     weights = args.weights_dir / "best.safetensors"
     say(f"best validation IoU {best:.4f}: {weights}; try it with test.py --weights_path")
+    exported = []
     for format in args.export:
         out, measured = export.export(weights, format, command=args.command)
         say(f"{out}: {measured}")
+        exported.append(str(out))
+    if args.json:
+        last = {name: value if math.isfinite(value) else None for name, value in journal.rows[-1].items()}
+        made = {"weights": str(weights), "best_val_iou": best, "last": last, "exported": exported}
+        print(json.dumps(made | {"device": str(device)}))
     return 0
 
 
 def run_folder(runs_dir: Path, resume: bool) -> Path:
     """The next of exp1, exp2 ... in a folder; the last one to resume, ValueError where there is none."""
-    last = max((int(path.name[3:]) for path in runs_dir.glob("exp*") if path.name[3:].isdecimal()), default=0)
+    numbered = [path for path in runs_dir.glob("exp*") if path.name[3:].isdecimal()]
+    begun = [path for path in numbered if (path / STATE).exists()] if resume else numbered
+    last = max((int(path.name[3:]) for path in begun), default=0)
     if resume and not last:
         raise ValueError(f"{runs_dir} holds no exp1, exp2 ... to go on with; leave --resume out")
     return runs_dir / f"exp{last if resume else last + 1}"

@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from faceparse.commands import ShowDefaults, whole_from
+from faceparse.commands import Parser, whole_from
 from faceparse.labels import LABEL_SETS
 from faceparse.models import ARCHITECTURES
 
@@ -31,13 +31,9 @@ AUGMENTATIONS = (
 """The fields of `faceparse.transforms.Augment` that `--augment` sets; spelled out, for that imports torch."""
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """The settings, every one with its default."""
-    parser = argparse.ArgumentParser(
-        prog="train.py",
-        description="Train a model on a folder of pictures and a folder of their masks.",
-        formatter_class=ShowDefaults,
-    )
+def create_parser() -> Parser:
+    """The arguments."""
+    parser = Parser("train", "Train a model on a folder of pictures and a folder of their masks.")
     data = parser.add_argument_group("data")
     data.add_argument("--faces_dir", metavar="DIR", type=Path, required=True, help="folder of pictures")
     data.add_argument(
@@ -266,7 +262,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=min(8, os.cpu_count() or 1),
         help="processes that prepare pictures; 0: none beside this one",
     )
-    args = parser.parse_args(argv)
+    parser.add_summary_flags()
+    return parser
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """The settings, every one with its default."""
+    parser = create_parser()
+    args = parser.read(argv)
     args.command = shlex.join(["python", "train.py", *(sys.argv[1:] if argv is None else argv)])
     if (args.fahand_dir is None) != (args.mahand_dir is None):
         parser.error("--fahand_dir and --mahand_dir go together")

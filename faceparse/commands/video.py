@@ -48,13 +48,16 @@ def number_from(least: float, below: float) -> Callable[[str], float]:
 
 def segment_videos(
     places: list[VideoPlace], predictor: Predictor, overlay: bool, background: Background | None, smooth: float
-) -> list[str]:
-    """Write what is wanted of each video, tell how fast on stderr; one sentence for each that can't be read."""
+) -> tuple[dict[str, int], list[str]]:
+    """Write what is wanted of each video, tell how fast on stderr.
+
+    Mask video -> its frames, and one sentence for each video that can't be read.
+    """
     from tqdm import tqdm
 
     from faceparse import video
 
-    problems = []
+    written, problems = {}, []
     for place in places:
         outputs: dict[Path, View] = {place.mask: video.mask_view}
         outputs |= {place.overlay: video.overlay_view} if overlay else {}
@@ -71,12 +74,15 @@ def segment_videos(
                         show(answer)
 
                 frames = video.segment_video(source, predictor, outputs, smooth, progress)
+            if show:
+                close_preview()
         except video.UnreadableVideo as error:
             problems.append(str(error))
             continue
+        written[str(place.mask)] = frames
         seconds = time.perf_counter() - start
         print(f"{place.mask}: {frames} frames, {frames / seconds:.1f} frames/s on {predictor.device}", file=sys.stderr)
-    return problems
+    return written, problems
 
 
 def preview(camera: Camera) -> Callable[[Answer], None] | None:
@@ -96,6 +102,13 @@ def preview(camera: Camera) -> Callable[[Answer], None] | None:
             camera.stop()
 
     return show
+
+
+def close_preview() -> None:
+    """What follows needs no window."""
+    import cv2
+
+    cv2.destroyAllWindows()
 
 
 def no_window(build: str) -> str:

@@ -159,11 +159,12 @@ class BatchesWithHands(Sampler[list[Draw]]):
         rng = np.random.default_rng([self.seed, self.epoch])
         chance = np.random.default_rng([self.seed, self.epoch, 1]).random(self.faces)
         order = rng.permutation(np.repeat(np.arange(self.faces), (self.repeats + chance).astype(int)))
+        hands = rng.integers(max(1, self.with_hands), size=(len(self), self.hands))  # all, wherever the pass begins
         for step in range(self.first, len(self)):
             chosen = np.resize(order[step * self.faces_a_batch :], self.faces_a_batch)
             indices = [(int(i), False) for i in chosen]
             if self.with_hands:
-                indices += [(int(i), True) for i in rng.integers(self.with_hands, size=self.hands)]
+                indices += [(int(i), True) for i in hands[step]]
             else:
                 indices[: self.hands] = [(i, True) for i, _ in indices[: self.hands]]
             yield [Draw(i, hand, (self.seed, self.epoch, step, place)) for place, (i, hand) in enumerate(indices)]

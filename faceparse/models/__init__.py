@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from faceparse.words import hint
 
 if TYPE_CHECKING:
     from faceparse.models.segmenter import Segmenter
@@ -84,9 +85,7 @@ def create_model(
     from faceparse.models.segmenter import Segmenter
 
     if arch not in ARCHITECTURES:
-        near = difflib.get_close_matches(arch, ARCHITECTURES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(sorted(ARCHITECTURES))}"
-        raise ValueError(f"unknown architecture {arch!r}; {hint}")
+        raise ValueError(f"unknown architecture {arch!r}; {hint(arch, ARCHITECTURES)}")
     if classes < 1:
         raise ValueError(f"a model needs at least one class, got {classes}")
     if convention not in CONVENTIONS:
