@@ -114,10 +114,11 @@ def test_the_mask_is_the_alpha_with_all_its_greys_and_the_picture_the_colours_as
     assert read_rgb(tmp_path / "face.png").tolist() == [[list(COLOUR)] * 3] * 2
 
 
-def test_a_photo_is_copied_byte_by_byte(tmp_path: Path) -> None:
-    portrait = Portrait(cutout(tmp_path / "a.png"), photo(tmp_path / "a.jpg"))
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG"])
+def test_a_photo_is_copied_byte_by_byte(tmp_path: Path, name: str) -> None:
+    portrait = Portrait(cutout(tmp_path / "a.png"), photo(tmp_path / name))
     write_portrait(portrait, tmp_path / "mask.png", tmp_path / "face.jpg")
-    assert (tmp_path / "face.jpg").read_bytes() == (tmp_path / "a.jpg").read_bytes()
+    assert (tmp_path / "face.jpg").read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_at_a_size_the_alpha_is_averaged_and_both_are_of_that_size(tmp_path: Path) -> None:

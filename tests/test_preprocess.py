@@ -507,6 +507,18 @@ def test_a_second_run_keeps_finished_cut_outs_and_makes_mended_ones(
     assert len(table(tmp_path)) == 4
 
 
+def test_masks_that_an_earlier_run_left_are_told(
+    tmp_path: Path, aisegment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cut(tmp_path, aisegment) == 1
+    for kind in ("clip_img/18/clip_0/18-0.jpg", "matting/18/matting_0/18-0.png"):
+        (aisegment / kind).unlink()
+    assert cut(tmp_path, aisegment) == 1
+    told = capsys.readouterr().err
+    assert "masks/18-0.png: a mask of an earlier run, the first of 1 that no picture here is for any more" in told
+    assert len(table(tmp_path)) == 2
+
+
 def test_pictures_and_masks_of_cut_outs_go_into_the_parts_of_a_split_under_equal_names(
     tmp_path: Path, aisegment: Path
 ) -> None:

@@ -129,6 +129,10 @@ def run(args: argparse.Namespace) -> int:
             progress.update()
     if args.matting:
         write_pairs(args.output_mask / PAIRS, [task for task in planned if task.mask not in broken])
+        left = sorted({*args.output_mask.rglob("*.png")} - {task.mask for task in planned})
+        if left:
+            count = f"the first of {len(left)} that no picture here is for any more"
+            print(f"{left[0]}: a mask of an earlier run, {count}; delete them", file=sys.stderr)
     failed = len(job.faults) + len(broken)
     print(
         f"{args.output_mask}: {len(tasks) - len(broken)} masks written, {len(planned) - len(tasks)} kept, "

@@ -76,6 +76,10 @@ def _is_jpeg(path: Path) -> bool:
     return path.suffix.lower() in JPEG_SUFFIXES
 
 
+def _kind(path: Path) -> str:
+    return JPEG_SUFFIXES[0] if _is_jpeg(path) else path.suffix.lower()
+
+
 def _named(found: dict[Place, Portrait]) -> tuple[dict[str, Portrait], list[str]]:
     """The portraits by names that differ in more than capitals, and a sentence for each that gets none."""
     stems = Counter(place[-1].casefold() for place in found)
@@ -121,7 +125,7 @@ def write_portrait(portrait: Portrait, mask_path: Path, face_path: Path | None =
         (height, width), (high, wide) = alpha.shape, picture.shape[:2]
         raise ValueError(f"{cutout} is {width}x{height} but its photo {photo} is {wide}x{high}; give both one size")
     hw = alpha.shape if size is None else images.fitted(alpha.shape, size)
-    if face_path is not None and photo is not None and size is None and photo.suffix.lower() == face_path.suffix:
+    if face_path is not None and photo is not None and size is None and _kind(photo) == _kind(face_path):
         with images.written_whole(face_path) as beside:
             shutil.copyfile(photo, beside)
     elif face_path is not None:
