@@ -1,7 +1,8 @@
 """The one file format: weights that say what they are. Written and read nowhere else.
 
 A `.safetensors` file whose metadata holds the format number, architecture, encoder, output stride, labels,
-preprocessing, and whatever the training wants to say (data, command, scores, licence). Nothing in it can run code.
+preprocessing, and whatever the training wants to say (data, command, scores, licence). Nothing in it can run code,
+and memory is taken for nothing that it claims and does not hold: a design is first built without memory and compared.
 
 Exported models hold the same metadata, and are read for use alone: ONNX, which can run no code either, and TorchScript,
 which is a program: open such files only of people whom you would let run one.
@@ -12,9 +13,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +29,9 @@ from torch import Tensor, nn
 
 from faceparse.bundled import weights_file
 from faceparse.images import written_whole
-from faceparse.labels import LABEL_SETS, LabelSet
+from faceparse.labels import IGNORE, LABEL_SETS, LabelSet
 from faceparse.models import create_model
+from faceparse.models.outline import outlined
 from faceparse.models.segmenter import Segmenter
 from faceparse.transforms import MIN_SIDE, Preprocess
 
@@ -36,6 +39,15 @@ FORMAT = "1"
 
 METADATA_FILE = "faceparse.json"
 """Where a TorchScript archive keeps its metadata, among its extra files: one JSON object of strings."""
+
+MAX_HEADER = 1 << 22
+"""Most bytes of a file's description of itself; that of the largest models has a tenth of it."""
+
+MAX_SIZE = 1 << 12
+"""Largest side, pixels, at which a file may want its pictures seen."""
+
+MAX_NAME = 256
+"""Most characters in the name of a class or of a label set."""
 
 INPUT, OUTPUT = "image", "logits"
 """What an ONNX graph takes, float32 (B, 3, H, W), and gives, float32 (B, K, H, W)."""
@@ -119,10 +131,15 @@ def load(path: str | os.PathLike[str]) -> Checkpoint[Segmenter]:
             f"{path}: {path.suffix} files are exported models, for use only; "
             "give the .safetensors file that it was made from"
         )
-    with _faults_named(path), safe_open(path, framework="pt") as file:
-        design, labels, preprocess, about = _described(path, file.metadata() or {})
-        model = design.build(len(labels))
-        model.load_state_dict({key: _loaded(file.get_tensor(key)) for key in file.keys()})
+    with _faults_named(path):
+        _check_header(path)
+        with safe_open(path, framework="pt") as file:
+            design, labels, preprocess, about = _described(path, file.metadata() or {})
+            with outlined():
+                outline = design.build(len(labels)).state_dict()
+            state = _fitting(file, outline)
+            model = design.build(len(labels))
+            model.load_state_dict({key: _loaded(value) for key, value in state.items()})
     return Checkpoint(model.eval(), design, labels, preprocess, about)
 
 
@@ -205,7 +222,9 @@ def _onnx(path: Path) -> tuple[dict[str, str], Callable[[], nn.Module]]:
 
 def _torchscript(path: Path) -> tuple[dict[str, str], Callable[[], nn.Module]]:
     with zipfile.ZipFile(path) as archive:
-        named = [name for name in archive.namelist() if name.endswith(f"/extra/{METADATA_FILE}")]
+        named = [entry for entry in archive.infolist() if entry.filename.endswith(f"/extra/{METADATA_FILE}")]
+        if named and named[0].file_size > MAX_HEADER:
+            raise ValueError(f"it describes itself in {named[0].file_size} bytes; at most {MAX_HEADER} are read")
         metadata = json.loads(archive.read(named[0])) if named else {}
 
     def opened() -> nn.Module:
@@ -254,6 +273,24 @@ def model_for(start: Checkpoint[Segmenter], labels: LabelSet) -> tuple[Segmenter
     return model, [name for name in labels.classes if name not in known]
 
 
+_DAMAGED = (
+    SafetensorError,
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    struct.error,
+    RuntimeError,  # deeper JSON than Python reads, too
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,  # JSON's too
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+)
+"""What the readers below raise for files that are broken, cut short, something else or made to do harm."""
+
+
 @contextmanager
 def _faults_named(path: Path) -> Iterator[None]:
     """Whatever is wrong with a file's contents becomes one sentence that names it."""
@@ -263,47 +300,82 @@ def _faults_named(path: Path) -> Iterator[None]:
         yield
     except WrongFormat:
         raise
-    except (
-        SafetensorError,
-        zipfile.BadZipFile,
-        RuntimeError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        ValueError,  # JSON's too
-    ) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+    except _DAMAGED as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:300]  # a file's own words may be long
         raise ValueError(f"{path}: not a weights file of faceparse, or a damaged one ({reason})") from error
 
 
 def _check_format(path: Path, metadata: dict[str, str]) -> None:
     if metadata.get("format") != FORMAT:
         raise WrongFormat(
-            f"{path}: format {metadata.get('format', 'unknown')!r} is not one that this version reads; "
+            f"{path}: format {metadata.get('format', 'unknown')[:20]!r} is not one that this version reads; "
             "weights for use are the .safetensors files that train.py writes, and what faceparse export makes of them"
         )
+
+
+def _check_header(path: Path) -> None:
+    """ValueError for a description that would take long to read, whether the file holds as much or not."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER:
+        raise ValueError(f"its header would be of {length} bytes; at most {MAX_HEADER} are read")
+
+
+def _fitting(file: Any, outline: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of an open .safetensors file, which take no memory until they are read.
+
+    Raises ValueError unless names and shapes are those of `outline`; floating-point numbers may be of any width.
+    """
+    if odd := sorted(set(file.keys()) ^ outline.keys()):
+        lacking = "the file" if odd[0] in outline else "its design"
+        raise ValueError(f"{len(odd)} tensors do not fit, such as {odd[0][:100]!r}, which {lacking} lacks")
+    state = {name: file.get_tensor(name) for name in outline}
+    for name, value in state.items():
+        wanted = outline[name]
+        alike = value.dtype == wanted.dtype or (value.is_floating_point() and wanted.is_floating_point())
+        if value.shape != wanted.shape or not alike:
+            needed, held = (f"{tuple(tensor.shape)} of {tensor.dtype}" for tensor in (wanted, value))
+            raise ValueError(f"tensor {name!r}: its design needs {needed}, the file holds {held}")
+    return state
 
 
 def _described(path: Path, metadata: dict[str, str]) -> tuple[Design, LabelSet, Preprocess, dict[str, str]]:
     """What `metadata_of` wrote."""
     _check_format(path, metadata)
-    shape, numbers = json.loads(metadata["labels"]), json.loads(metadata["preprocess"])
-    design = json.loads(metadata["design"])
+    design, numbers = json.loads(metadata["design"]), json.loads(metadata["preprocess"])
     widths = design.pop("widths", None)
-    labels = LabelSet(
-        shape["name"],
-        tuple(shape["classes"]),
-        tuple((r, g, b) for r, g, b in shape["colours"]),
-        tuple((left, right) for left, right in shape["mirrors"]),
-    )
-    known = LABEL_SETS.get(labels.name)
-    if known is not None and known.classes == labels.classes:
-        labels = known  # ours also knows how it is made from a larger set
+    labels = _labels(json.loads(metadata["labels"]))
     preprocess = Preprocess(int(numbers["size"]), _three(numbers["mean"]), _three(numbers["std"]))
-    if preprocess.size < 1 or 0 in preprocess.std:
+    if not 1 <= preprocess.size <= MAX_SIZE or not all(0.001 <= value <= 1000 for value in preprocess.std):
         raise ValueError(f"pictures can't be brought to {preprocess.size} pixels and divided by {preprocess.std}")
+    if not all(-1000 <= value <= 1000 for value in preprocess.mean):  # what is no number is not between, either
+        raise ValueError(f"{preprocess.mean} can't be taken from pictures")
     about = {key: value for key, value in metadata.items() if key not in ("format", "design", "labels", "preprocess")}
     return Design(**design, widths=tuple(widths) if widths else None), labels, preprocess, about
+
+
+def _labels(shape: dict[str, Any]) -> LabelSet:
+    """The label set of a description; counts come first, so that nothing is done a million times."""
+    name, classes, colours, mirrors = shape["name"], shape["classes"], shape["colours"], shape["mirrors"]
+    if not 1 <= len(classes) <= IGNORE or len(colours) != len(classes) or 2 * len(mirrors) > len(classes):
+        raise ValueError(f"{len(classes)} classes with {len(colours)} colours and {len(mirrors)} mirrored pairs")
+    if len(set(classes)) < len(classes) or not all(
+        isinstance(it, str) and len(it) <= MAX_NAME for it in (name, *classes)
+    ):
+        raise ValueError(f"classes and their set are called by different names of at most {MAX_NAME} characters")
+    labels = LabelSet(
+        name,
+        tuple(classes),
+        tuple((r, g, b) for r, g, b in colours),
+        tuple((left, right) for left, right in mirrors),
+    )
+    if not all(isinstance(channel, int) and 0 <= channel <= 255 for colour in labels.colours for channel in colour):
+        raise ValueError("colours are three whole numbers from 0 to 255")
+    mirrored = [it for pair in labels.mirrors for it in pair]
+    if len(set(mirrored)) < len(mirrored) or not set(mirrored) <= set(classes):
+        raise ValueError("mirrors are pairs of classes, each class in one pair")
+    known = LABEL_SETS.get(labels.name)
+    return known if known is not None and known.classes == labels.classes else labels  # ours knows what it is made of
 
 
 def _three(values: list[float]) -> tuple[float, float, float]:
@@ -319,10 +391,16 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote; ValueError names a file that is something else."""
+    """Read what `save_state` wrote; nothing in it is run. ValueError names a file that is something else."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        with zipfile.ZipFile(path) as archive:  # ours packs nothing: what is packed could be of any size
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("packed entries")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"a {type(state).__name__}")
+        return state
+    except (*_DAMAGED, OSError) as error:
         raise ValueError(
             f"{path}: not a training state of train.py, or a damaged one; start anew without it"
         ) from error

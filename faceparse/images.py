@@ -226,10 +226,14 @@ def check_sizes(image_path: Path, image_hw: tuple[int, ...], mask_path: Path, ma
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the name `path` when the block ends without an error."""
+    """A temporary path beside `path` to write to; it takes the name `path` when the block ends without an error.
+
+    A link that is called `path` is replaced by the file; what it led to stays as it is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = hashlib.blake2s(os.fsencode(path.name), digest_size=8).hexdigest()  # short, however long the name is
     beside = path.with_name(f".{name}.{os.getpid()}.part{path.suffix}")
+    beside.unlink(missing_ok=True)  # a link of that name would be followed
     try:
         yield beside
         os.replace(beside, path)

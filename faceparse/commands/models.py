@@ -42,11 +42,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Build each model without memory for its weights, and count."""
-    import torch
-
     from faceparse.models.encoders import create_encoder
+    from faceparse.models.outline import outlined
 
-    with torch.device("meta"):
+    with outlined():
         for encoder in args.encoder:
             create_encoder(encoder)
         rows = [row(arch, encoder, args.size, args.classes) for arch in ARCHITECTURES for encoder in args.encoder]

@@ -1,10 +1,14 @@
-"""Where `test.py` writes what: one mask, overlay and cut-out a picture or video, never over an input or each other."""
+"""Where `test.py` writes what: one mask, overlay and cut-out a picture or video, never over an input or each other.
+
+A link in `--save_path` that leads out of it is not followed: one to a file gives way to the file that is written.
+"""
 
 from __future__ import annotations
 
 import glob
 import os
 import time
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -44,12 +48,15 @@ def find_places(
     """The places of all pictures that files, folders and glob patterns stand for, in order.
 
     Sub-folders are mirrored below `save_path`: those of a folder, and those below the fixed part of a pattern. Masks
-    and overlays that an earlier run left in `save_path` are no pictures. Raises FileNotFoundError as `list_images`.
+    and overlays that an earlier run left in `save_path` are no pictures. Raises FileNotFoundError as `list_images`, and
+    ValueError for a mirrored folder that is not inside `save_path`: through a link, or a pattern with "..".
     """
     _check_folder(save_path)
     folders = {picture: folder for source in sources for picture, folder in _listed(source, recursive, save_path)}
     if not folders:
         raise FileNotFoundError(f"{', '.join(sources)}: no picture here but masks and overlays of an earlier run")
+    for folder in set(folders.values()):
+        _check_inside(save_path / folder, save_path)
     truths = _truths(masks_path, folders)
     kept = {path_key(path) for path in chain(folders, truths.values())}
     places = []
@@ -66,7 +73,8 @@ def find_video_places(
 ) -> list[VideoPlace]:
     """The places of video files and cameras, in `save_path`; folders of PNGs where the suffixes are empty.
 
-    A camera's begin with its number and the time, so that a recording never replaces another.
+    A camera's begin with its number and the time, so that a recording never replaces another. A folder is never one
+    with other pictures in it, or a link.
     """
     _check_folder(save_path)
     kept = {path_key(source) for source in sources if isinstance(source, Path)}
@@ -85,14 +93,21 @@ def _check_folder(save_path: Path) -> None:
         raise FileExistsError(f"{save_path}: --save_path is a file; name a folder for the masks")
 
 
+def _check_inside(folder: Path, save_path: Path) -> None:
+    if not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(save_path)):
+        raise ValueError(
+            f"{folder}: it lies outside of --save_path {save_path}; remove the link, or '..' from the pattern"
+        )
+
+
 def _listed(source: str, recursive: bool, save_path: Path) -> list[tuple[Path, Path]]:
     """The pictures of one source, each with its folder relative to the source's."""
-    root, saved = _root(source), save_path.resolve()
+    root, saved = _root(source), Path(os.path.realpath(save_path))
     pictures = list_images(source, recursive)
     return [
         (path, path.parent.relative_to(root))
         for path in pictures
-        if saved not in path.resolve().parents or not is_ours(path)
+        if saved not in Path(os.path.realpath(path)).parents or not is_ours(path)
     ]
 
 
@@ -137,11 +152,17 @@ def _names_after(mask: Path, what: str, suffix: str) -> Iterable[str]:
 
 def _free(folder: Path, names: Iterable[str], kept: set[str]) -> Path:
     """The first name that nothing else has; it is taken from then on."""
-    path = next(path for path in (folder / name for name in names) if path_key(path) not in kept)
+    paths = (folder / name for name in names if name.strip("."))  # a folder named after "...mp4" would be the parent
+    path = next(path for path in paths if path_key(path) not in kept and not _is_of_others(path))
     kept.add(path_key(path))
     return path
 
 
+def _is_of_others(path: Path) -> bool:
+    """Whether it is a folder that could not be filled with frames: a link, or one with pictures not made here."""
+    return os.path.isdir(path) and (path.is_symlink() or not all(map(is_ours, path.glob("*.png"))))
+
+
 def path_key(path: Path) -> str:
-    """Equal for paths that may be one file, on disks that know no capitals too."""
-    return os.fspath(path.resolve()).casefold()
+    """Equal for paths that may be one file, also on disks that know no capitals or write "é" as two characters."""
+    return unicodedata.normalize("NFC", os.path.realpath(path).casefold())

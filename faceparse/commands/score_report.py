@@ -131,8 +131,9 @@ def _span(row: dict[str, float], name: str) -> str:
 
 
 def _sub_folder(folder: Path, places: Iterable[Place]) -> Path:
-    """`scores`, or `scores2` ... where pictures or masks have a folder of that name."""
+    """`scores`, or `scores2` ... where pictures or masks have a folder of that name, or it is a link."""
     files = (path for place in places for path in (place.picture, place.mask, place.overlay, place.truth) if path)
     taken = {path_key(parent) for parent in {path.parent for path in files}}
     names = chain(["scores"], (f"scores{number}" for number in count(2)))
-    return next(path for path in (folder / name for name in names) if path_key(path) not in taken)
+    paths = (folder / name for name in names)
+    return next(path for path in paths if path_key(path) not in taken and not path.is_symlink())

@@ -157,7 +157,7 @@ def create_encoder(
             encoder, published = ResNet(name, output_stride, depth, dilate_first_block), RESNETS[name].imagenet
         elif name == MobileNetV2.name:
             encoder, published = MobileNetV2(output_stride, depth, dilate_first_block), MobileNetV2.imagenet
-        elif timm.is_model(name):
+        elif timm.is_model(name) and not set(name) & set(":/\\"):  # with which timm reads folders and the network
             encoder = TimmEncoder(name, output_stride, depth, pretrained=weights == "imagenet")
         else:
             names = sorted({*RESNETS, MobileNetV2.name, *timm.list_models()})

@@ -1,0 +1,203 @@
+"""What is written stays in the folder that was named, follows no link out of it and replaces nothing that was read."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from faceparse import images
+from faceparse.commands.places import Place, find_places, find_video_places
+from hand_generator.__main__ import main as generate
+
+
+def picture(path: Path, grey: int = 200) -> Path:
+    """A small grey picture that does not say that it was made here."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (8, 6), grey).save(path, format="PNG")  # whatever it is called
+    return path
+
+
+def linked(link: Path, target: Path, is_folder: bool = False) -> Path:
+    """A symbolic link; its folder is made."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(target, is_folder)
+    return link
+
+
+def segment(source: Path, save_path: Path, recursive: bool = True) -> list[Place]:
+    """Write something at every place of the pictures of `source`."""
+    places = find_places([str(source)], recursive, save_path, None)
+    for place in places:
+        images.write_mask(place.mask, np.full((6, 8), 255, np.uint8))
+        images.write_overlay(place.overlay, np.zeros((6, 8, 3), np.uint8))
+        images.write_overlay(place.cutout, np.zeros((6, 8, 3), np.uint8))
+    return places
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its relative path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A folder that no test may write to: checked at its end."""
+    folder = tmp_path / "elsewhere"
+    picture(folder / "a.png")
+    before = contents(folder)
+    yield folder
+    assert contents(folder) == before
+
+
+# links
+
+
+def test_a_mirrored_folder_that_links_out_of_the_save_path_is_one_sentence(tmp_path: Path, elsewhere: Path) -> None:
+    picture(tmp_path / "in/x/y/a.jpg")
+    for link in ("out/x", "out2/x/y"):
+        linked(tmp_path / link, elsewhere, is_folder=True)
+        save_path = tmp_path / link.partition("/")[0]
+        with pytest.raises(
+            ValueError, match=rf"x/y: it lies outside of --save_path .*{save_path.name}; remove the link"
+        ):
+            segment(tmp_path / "in", save_path)
+
+
+def test_a_link_to_a_folder_inside_and_a_save_path_that_is_a_link_are_taken(tmp_path: Path) -> None:
+    picture(tmp_path / "in/x/a.jpg")
+    (tmp_path / "real/z").mkdir(parents=True)
+    linked(tmp_path / "real/x", tmp_path / "real/z", is_folder=True)
+    linked(tmp_path / "out", tmp_path / "real", is_folder=True)
+    segment(tmp_path / "in", tmp_path / "out")
+    assert set(contents(tmp_path / "real/z")) == {"a.png", "a_overlay.jpg", "a_cutout.jpg"}
+
+
+@pytest.mark.parametrize("name", ["a.png", "a_overlay.jpg", "a_cutout.jpg"])
+@pytest.mark.parametrize("there", ["a.png", "nothing.png"])
+def test_a_link_in_the_place_of_a_mask_gives_way_and_is_not_followed(
+    tmp_path: Path, elsewhere: Path, name: str, there: str
+) -> None:
+    picture(tmp_path / "in/a.jpg")
+    link = linked(tmp_path / "out" / name, elsewhere / there)
+    segment(tmp_path / "in", tmp_path / "out")
+    assert not link.is_symlink()
+    assert images.is_ours(link)
+
+
+def test_a_link_that_leads_to_an_input_is_left_alone(tmp_path: Path) -> None:
+    source = picture(tmp_path / "in/a.jpg")
+    before = source.read_bytes()
+    link = linked(tmp_path / "out/a.png", source)
+    (place,) = segment(tmp_path / "in", tmp_path / "out")
+    assert place.mask.name == "a_mask.png"
+    assert source.read_bytes() == before
+    assert link.is_symlink()
+
+
+def test_a_link_that_leads_to_itself_is_no_picture_and_gives_way_to_a_mask(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.jpg")
+    linked(tmp_path / "out/a.png", tmp_path / "out/a.png")
+    (place,) = segment(tmp_path / "in", tmp_path / "out")
+    assert place.mask == tmp_path / "out/a.png"
+    assert images.is_ours(place.mask)
+
+
+def test_a_link_with_the_name_of_a_half_written_file_is_not_followed(tmp_path: Path, elsewhere: Path) -> None:
+    with images.written_whole(tmp_path / "a.png") as beside:
+        beside.write_bytes(b"")
+    linked(beside, elsewhere / "a.png")
+    images.write_mask(tmp_path / "a.png", np.zeros((6, 8), np.uint8))
+    assert images.is_ours(tmp_path / "a.png")
+    assert not beside.is_symlink()
+
+
+# names
+
+
+def test_a_pattern_that_climbs_out_of_its_folder_does_not_climb_out_of_the_save_path(tmp_path: Path) -> None:
+    (tmp_path / "in/x").mkdir(parents=True)
+    picture(tmp_path / "b/a.jpg")
+    before = contents(tmp_path)
+    for pattern in ("in/*/../../b/*.jpg", "in/*/../../*/a.jpg"):
+        with pytest.raises(ValueError, match=r"it lies outside of --save_path .*out; remove the link, or '..'"):
+            segment(tmp_path / pattern, tmp_path / "out")
+    assert contents(tmp_path) == before
+
+
+def test_a_pattern_that_stays_in_its_folder_may_climb(tmp_path: Path) -> None:
+    (tmp_path / "in/x").mkdir(parents=True)
+    picture(tmp_path / "in/y/a.jpg")
+    (place,) = segment(tmp_path / "in/x*/../y/*.jpg", tmp_path / "out")
+    assert place.mask.resolve() == tmp_path.resolve() / "out/y/a.png"
+
+
+@pytest.mark.parametrize("name", ["..jpg", "...jpg", "-a.jpg", "a\nb.jpg", "~.jpg", "$HOME.jpg", "面😀.jpg", "a b.jpg"])
+def test_odd_names_are_names_inside_the_save_path(tmp_path: Path, name: str) -> None:
+    source = picture(tmp_path / "in" / name)
+    (place,) = segment(source, tmp_path / "out")
+    assert {path.parent for path in (place.mask, place.overlay, place.cutout)} == {tmp_path / "out"}
+    assert len(contents(tmp_path / "out")) == 3
+
+
+def test_a_name_too_long_for_an_overlay_is_no_fault_of_the_other_pictures(tmp_path: Path) -> None:
+    sources = [str(picture(tmp_path / "in" / name)) for name in (f"{'x' * 250}.jpg", "a.jpg")]
+    long, short = find_places(sources, False, tmp_path / "out", None)
+    assert (long.mask.name, short.mask.name) == (f"{'x' * 250}.png", "a.png")
+
+
+@pytest.mark.parametrize("name", ["..mp4", "...mp4", "....mp4"])
+@pytest.mark.parametrize("suffix", ["", ".mp4"])
+def test_videos_named_in_dots_have_folders_inside_the_save_path(tmp_path: Path, name: str, suffix: str) -> None:
+    (place,) = find_video_places([tmp_path / name], tmp_path / "out", suffix, suffix)
+    for path in (place.mask, place.overlay, place.cutout):
+        assert Path(os.path.normpath(path)).parent == tmp_path / "out"
+
+
+def test_one_name_in_two_spellings_is_one_file(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    source = picture(tmp_path / f"{composed}.png")
+    (place,) = find_places([str(source)], False, tmp_path, None)
+    assert place.mask.name == f"{composed}_mask.png"
+    picture(tmp_path / "in" / f"{decomposed}.jpg")
+    both = find_places([str(source), str(tmp_path / "in")], False, tmp_path, None)
+    assert len({unicodedata.normalize("NFC", place.mask.name) for place in both} | {source.name}) == 3
+
+
+# frames of videos
+
+
+def test_frames_do_not_go_through_a_link_or_over_pictures_of_someone_else(tmp_path: Path, elsewhere: Path) -> None:
+    linked(tmp_path / "out/a", elsewhere, is_folder=True)
+    picture(tmp_path / "out/b/000001.png")
+    images.write_mask(tmp_path / "out/c/000001.png", np.zeros((6, 8), np.uint8))
+    videos = [tmp_path / f"{name}.mp4" for name in "abcd"]
+    places = find_video_places(videos, tmp_path / "out", "", "")
+    assert [place.mask.name for place in places] == ["a.mp4", "b.mp4", "c", "d"]
+
+
+# hand generator
+
+
+def test_the_hand_generator_refuses_to_write_to_what_it_reads_under_another_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("faces/a.png", "masks/a.png", "hands/images/h.png", "hands/masks/h.png"):
+        picture(tmp_path / name)
+    before = contents(tmp_path)
+    read = {"--faces_dir": "faces", "--masks_dir": "masks", "--hands_dir": "hands"}
+    link = linked(tmp_path / "link", tmp_path / "faces", is_folder=True)
+    for folder in (link, tmp_path / "masks/../faces", tmp_path / "hands/images"):
+        flags = [text for flag, name in read.items() for text in (flag, str(tmp_path / name))]
+        assert (
+            generate([*flags, "--fahand_dir", str(folder), "--mahand_dir", str(tmp_path / "out"), "--workers", "1"])
+            == 1
+        )
+        assert "is read from and would be written to" in capsys.readouterr().err
+    link.unlink()
+    assert contents(tmp_path) == before
