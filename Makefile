@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	@echo "         $(BIN)/faceparse --help       and README.md for training on your own data"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

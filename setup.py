@@ -47,7 +47,17 @@ setup(
         "fast": [KORNIA_RS],
         "video": [PYAV],
         "export": ONNX,
-        "test": ["pytest>=8", "ruff>=0.9", "mypy>=1.11", "setuptools>=70.1", KORNIA_RS, PYAV, SMP, *ONNX],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "ruff>=0.9",
+            "mypy>=1.11",
+            "setuptools>=70.1",
+            KORNIA_RS,
+            PYAV,
+            SMP,
+            *ONNX,
+        ],
     },
     entry_points={"console_scripts": ["faceparse = faceparse.cli:main"]},
 )
