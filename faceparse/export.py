@@ -188,9 +188,7 @@ def writer_of(format: str, precision: str = "float32") -> Writer:
     return FORMATS[format]
 
 
-def _write_torchscript(
-    model: nn.Module, path: Path, metadata: dict[str, str], inputs: Sequence[np.ndarray] | None
-) -> None:
+def _write_torchscript(model: nn.Module, path: Path, metadata: dict[str, str], inputs: Sequence[np.ndarray]) -> None:
     with _Traceable({F.max_pool2d: _max_pool2d}):
         traced = torch.jit.trace(model, torch.randn(TRACED), check_trace=False)
     torch.jit.save(traced, path, _extra_files={checkpoint.METADATA_FILE: json.dumps(metadata).encode()})

@@ -206,7 +206,7 @@ def test_a_description_that_is_no_json_of_ours_is_refused(tmp_path: Path, key: s
         ({"encoder": 18}, ""),
         ({"encoder": "hf-hub:timm/resnet18.a1_in1k"}, "unknown encoder"),
         ({"encoder": "local-dir:/tmp"}, "unknown encoder"),
-        ({"encoder": "resnet18./tmp/resnet18"}, "unknown encoder"),
+        ({"encoder": "resnet18./folder/resnet18"}, "unknown encoder"),
         ({"encoder": "resnet18d.hf-hub:timm/resnet18"}, "unknown encoder"),
         ({"encoder": "test_byobnet.no_such_weights"}, ""),
         ({"encoder": "vit_giant_patch14_clip_224", "architecture": "deeplabv3", "output_stride": 32}, "do not fit"),
