@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -125,6 +126,32 @@ def test_glasses_and_coverings_are_scored_against_carved_masks(
     carved, covered = (images.read_mask(folder / "held_out" / name / "8.png") for name in ("maglasses", "macovered"))
     assert (carved == 255 * FACE.table[ids]).all() and (carved[ids == CELEBAMASK.id("eye_g")] == 0).all()
     assert 0 < np.count_nonzero(covered) < np.count_nonzero(carved)
+
+
+def test_people_are_scored_by_their_cross_entropy_too(
+    data: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(12):
+        grey = np.zeros((64, 64), np.uint8)
+        grey[16:48] = 204  # 0.8 of every pixel in half of the picture
+        images.write_mask(tmp_path / "masks" / f"{i}.png", grey)
+    shrink(monkeypatch, "person", "--labels person --soft_targets", {"one": "--loss bce"})
+    assert compare.main(["person", *data]) == 0
+    head, _, one, published = table_of(tmp_path / "out" / "person")
+    assert head[1:3] == ["person", "cross entropy"] and published[1:3] == [".972", ".055"]
+    lowest = 0.5 * -(0.8 * math.log(0.8) + 0.2 * math.log(0.2))  # 0.250, of a model that answers every share
+    assert lowest < float(one[2]) < 1
+
+    monkeypatch.setattr(compare.faceparse, "load", lambda path: Even())
+    places = {"faces_dir": tmp_path / "faces", "masks_dir": tmp_path / "masks", "split": tmp_path / "split.csv"}
+    assert compare.soft_loss(tmp_path / "any", places) == pytest.approx(math.log(2))
+
+
+class Even:
+    """Gives every pixel a probability of one half, whose cross entropy is log 2 toward any mask."""
+
+    def probabilities(self, picture: Path) -> np.ndarray:
+        return np.full((64, 64), 0.5, np.float32)
 
 
 def test_the_wild_is_scored_behind_hands_and_on_backgrounds_that_training_has_not_seen(
