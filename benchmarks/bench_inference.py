@@ -34,8 +34,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faceparse import checkpoint, images, load
 from faceparse.commands import whole_from
+from faceparse.commands.pictures import Outputs, segment_pictures
 from faceparse.commands.places import find_places
-from faceparse.commands.test import segment
 from faceparse.export import drawn_example
 from faceparse.models.states import state_from
 from faceparse.predictor import Predictor
@@ -95,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def ask(predictor: Predictor, paths: list[Path], out: Path) -> None:
-    problems = segment(find_places(list(map(str, paths)), False, out, None, ".png"), predictor, 8, False, None)[1]
+    places = find_places(list(map(str, paths)), False, out, None, ".png")
+    problems = segment_pictures(places, Outputs(predictor))[1]
     assert not problems, problems
 
 

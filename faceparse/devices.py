@@ -40,6 +40,9 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
 
 
+MOST_AT_ONCE = 8
+"""Pictures or frames that are answered at a time, at most: one thread takes what is done."""
+
 _one_thread_each = threading.Lock()
 _within, _threads = 0, 1  # how many are within one_thread_each, and what torch had before the first of them
 

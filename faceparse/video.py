@@ -23,7 +23,7 @@ import numpy as np
 
 from faceparse import images
 from faceparse.cutout import Background, soft_alpha
-from faceparse.devices import one_thread_each
+from faceparse.devices import MOST_AT_ONCE, one_thread_each
 from faceparse.parallel import ahead
 from faceparse.predictor import Predictor
 
@@ -37,9 +37,6 @@ SMOOTH = 0.8
 """How much of the answer for a pixel that stands still comes from the frames before."""
 CHANGE = 6.0
 """Grey levels, after a blur, at which a pixel has moved enough that the frames before count for little (1/e)."""
-
-MOST_AHEAD = 8
-"""Frames that are answered at a time, at most: one thread writes."""
 
 MISSING, SECONDS = 0.05, 1
 """A file is cut short that lacks more than both, a share of the length that it announces and seconds."""
@@ -281,7 +278,7 @@ def segment_video(
             asked: Iterable[Asked] = map(ask, stack.enter_context(closing(video.frames())))
         else:
             cores = stack.enter_context(one_thread_each())
-            threads = min(cores, MOST_AHEAD) if predictor.device.type == "cpu" else 1
+            threads = min(cores, MOST_AT_ONCE) if predictor.device.type == "cpu" else 1
             asked = stack.enter_context(closing(ahead((frame for frame in video), ask, threads)))
         for answer in _calmed(asked, predictor, smooth):
             for write, view in writers:

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from faceparse import images, metrics, predictor
@@ -24,6 +25,7 @@ from faceparse.labels import CELEBAMASK, FACE, LabelSet
 from faceparse.metrics import Boundary, Confusion
 from tests.conftest import draw_face
 
+CPU = torch.device("cpu")
 HAIR, CLOTH, NECK = (CELEBAMASK.id(name) for name in ("hair", "cloth", "neck"))
 
 
@@ -32,7 +34,7 @@ class Echo:
     """Answers the red of a picture as its mask."""
 
     labels: LabelSet
-    device: str = "cpu"
+    device: torch.device = CPU
 
     def small(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [np.ascontiguousarray(picture[..., 0]) for picture in pictures]

@@ -6,8 +6,9 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceparse import checkpoint, images, predictor
+from faceparse.commands import pictures
 from faceparse.commands import test as command
 from faceparse.commands.places import find_places
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, LabelSet
@@ -129,6 +131,52 @@ def test_class_ids_are_written_as_a_palette_png(tmp_path: Path, labels_in_use: l
         assert mask.convert("RGB").getpixel((63, 0)) == CELEBAMASK.colours[18]
 
 
+class Meeting:
+    """Answers a picture of so many pixels only when another thread asks, too."""
+
+    def __init__(self) -> None:
+        self.labels, self.device = FACE, torch.device("cpu")
+        self.both = threading.Barrier(2, timeout=20)
+        self.torch_threads: list[int] = []
+
+    def small(self, rgb: Sequence[np.ndarray]) -> list[np.ndarray]:
+        self.both.wait()
+        self.torch_threads.append(torch.get_num_threads())
+        return [picture[None, ..., 0] / np.float32(255) for picture in rgb]
+
+    def decided(self, small: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        return ((small[0] > 0.5) * 255).astype(np.uint8)
+
+
+def test_a_cpu_works_on_a_picture_in_each_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(2)
+    try:
+        meeting = Meeting()
+        monkeypatch.setattr(predictor, "load", lambda *_: meeting)
+        for number in range(4):
+            picture(tmp_path / f"in/{number}.png")
+        assert segment(tmp_path / "in", tmp_path / "out") == 0
+        assert len(files(tmp_path / "out")) == 4 and meeting.torch_threads == [1] * 4
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_two_large_pictures_are_never_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(2)
+    try:
+        meeting = Meeting()
+        meeting.both = threading.Barrier(2, timeout=0.2)
+        monkeypatch.setattr(predictor, "load", lambda *_: meeting)
+        monkeypatch.setattr(pictures, "BATCH_PIXELS", 40 * 30 - 1)
+        for number in range(2):
+            picture(tmp_path / f"in/{number}.png")
+        with pytest.raises(threading.BrokenBarrierError):  # they never meet
+            segment(tmp_path / "in", tmp_path / "out")
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_masks_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     for number, size_wh in enumerate([(40, 30), (64, 64), (40, 30), (30, 40), (128, 96)]):
         picture(tmp_path / f"in/{number}.png", *size_wh)
@@ -156,7 +204,7 @@ def test_a_photo_that_pillow_would_warn_of_is_read_in_silence(tmp_path: Path, re
     path.parent.mkdir()
     Image.new("1", (12000, 9000)).save(path)
     assert images.size_of(path) == (9000, 12000)
-    assert command.pixels_of(path) == 108_000_000
+    assert pictures.pixels_of(path) == 108_000_000
     assert list(recwarn) == []
 
 
@@ -396,14 +444,14 @@ def test_a_batch_holds_no_more_pixels_than_it_should(tmp_path: Path, monkeypatch
     for name in "abcde":
         picture(tmp_path / f"in/{name}.png", 10, 10)
     picture(tmp_path / "in/c.png", 100, 10)
-    monkeypatch.setattr(command, "BATCH_PIXELS", 200)
+    monkeypatch.setattr(pictures, "BATCH_PIXELS", 200)
     places = find_places([str(tmp_path / "in")], False, tmp_path / "out", None)
-    assert [[place.picture.stem for place in batch] for batch in command.batches(places, 8)] == [
+    assert [[place.picture.stem for place in batch] for batch in pictures.batches(places, 8)] == [
         ["a", "b"],
         ["c"],
         ["d", "e"],
     ]
-    assert [len(batch) for batch in command.batches(places[:2], 1)] == [1, 1]
+    assert [len(batch) for batch in pictures.batches(places[:2], 1)] == [1, 1]
 
 
 def test_chosen_classes_are_written_as_one_mask_of_0_and_255(tmp_path: Path, labels_in_use: list[LabelSet]) -> None:

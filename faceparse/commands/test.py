@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from faceparse.commands import Parser, finish, whole_from
+from faceparse.commands.pictures import Outputs, segment_pictures
 from faceparse.commands.video import number_from, segment_videos, video_source
 from faceparse.labels import LABEL_SETS
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from faceparse.commands.places import Place
-    from faceparse.commands.scoring import Scores
-    from faceparse.cutout import Background
     from faceparse.predictor import Predictor
-
-BATCH_PIXELS = 1 << 25
-"""Pixels in one batch (100 MB as RGB), whatever --batch_size says, unless a single picture is larger."""
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors after which no other mask can be written either."""
-
 
 STDIN = "-"
 """The source that is the one picture on stdin, whose mask goes to stdout."""
@@ -111,7 +98,13 @@ def create_parser() -> Parser:
         metavar="NAME,...",
         help="one mask of 0 and 255 of some of the weights' classes, for instance hair,l_eye (default: all of them)",
     )
-    flag("--batch_size", type=whole_from(1), default=8, metavar="N", help="pictures at a time (default: %(default)s)")
+    flag(
+        "--batch_size",
+        type=whole_from(1),
+        default=8,
+        metavar="N",
+        help="pictures at a time on a GPU; on a CPU it is one in each core (default: %(default)s)",
+    )
     flag("--device", help="cpu, cuda, cuda:1, mps ... (default: the fastest that is there)")
     parser.add_summary_flags()
     flag("--verbose", action="store_true", help="name each mask as it is written, and draw no bar (default: off)")
@@ -175,7 +168,8 @@ def run(args: argparse.Namespace) -> int:
     written: dict[str, str] = {}
     problems: list[str] = []
     if places:
-        written, problems = segment(places, predictor, args.batch_size, args.overlay, scores, background, args.verbose)
+        outputs = Outputs(predictor, args.overlay, background)
+        written, problems = segment_pictures(places, outputs, args.batch_size, scores, args.verbose)
     seconds = time.perf_counter() - start
     scored = scores.report() if scores else None
     if scored:
@@ -236,131 +230,6 @@ def held_out(places: list[Place], split: Path) -> list[Place]:
         missing = f"no False or test row for any of the {len(places)} pictures"
         raise ValueError(f"{split}: {missing}; leave --split out for all")
     return kept
-
-
-def segment(
-    places: list[Place],
-    predictor: Predictor,
-    batch_size: int,
-    overlay: bool,
-    scores: Scores | None,
-    background: Background | None = None,
-    verbose: bool = False,
-) -> tuple[dict[str, str], list[str]]:
-    """Write the mask of every picture that can be read: picture -> mask, and one sentence for each problem.
-
-    `verbose` names each on stderr instead of drawing a bar. Raises OSError when the disk is full.
-    """
-    from tqdm import tqdm
-
-    from faceparse.parallel import ahead
-
-    written: dict[str, str] = {}
-    problems: list[str] = []
-    with tqdm(total=len(places), unit="picture", disable=verbose) as progress:
-        for readable, unreadable in ahead(batches(places, batch_size), read):
-            problems += unreadable
-            answers = predictor.small([picture for _, picture in readable])
-            for (place, picture), small in zip(readable, answers, strict=True):
-                mask = predictor.decided(small, picture.shape[:2])
-                unwritten = write_mask(predictor, place, mask)
-                if not unwritten:
-                    written[str(place.picture)] = str(place.mask)
-                if verbose:
-                    print(f"{place.picture} -> {place.mask}", file=sys.stderr)
-                problems += unwritten
-                problems += write_overlay(predictor, place, picture, mask) if overlay else []
-                problems += write_cutout(predictor, place, picture, small, background) if background else []
-                problems += scores.add(place, picture, mask) if scores else []
-            progress.update(len(readable) + len(unreadable))
-    return written, problems
-
-
-def batches(places: Iterable[Place], batch_size: int) -> Generator[list[Place], None, None]:
-    """Runs of at most `batch_size` pictures and `BATCH_PIXELS` pixels, in order; a larger picture comes alone."""
-    batch: list[Place] = []
-    pixels = 0
-    for place in places:
-        size = pixels_of(place.picture)
-        if batch and (len(batch) == batch_size or pixels + size > BATCH_PIXELS):
-            yield batch
-            batch, pixels = [], 0
-        batch.append(place)
-        pixels += size
-    yield batch
-
-
-def pixels_of(picture: Path) -> int:
-    """Pixels of a picture, from its header; 0 for a file that is none, which reading it will tell."""
-    from faceparse.images import UnreadableImage, size_of
-
-    try:
-        height, width = size_of(picture)
-    except UnreadableImage:
-        return 0
-    return height * width
-
-
-def read(batch: list[Place]) -> tuple[list[tuple[Place, np.ndarray]], list[str]]:
-    """The places with their pictures, uint8 (H, W, 3) RGB, and one sentence for each that can't be read."""
-    from faceparse.images import UnreadableImage, read_rgb
-
-    readable, unreadable = [], []
-    for place in batch:
-        try:
-            readable.append((place, read_rgb(place.picture)))
-        except UnreadableImage as error:
-            unreadable.append(str(error))
-    return readable, unreadable
-
-
-def write_mask(predictor: Predictor, place: Place, mask: np.ndarray) -> list[str]:
-    """Write the mask, class ids as a palette PNG; one sentence where it can't be written."""
-    from faceparse import images
-
-    labels = predictor.labels
-    with problems_of(place.mask) as problems:
-        images.write_mask(place.mask, mask, None if labels.is_binary else labels)
-    return problems
-
-
-def write_overlay(predictor: Predictor, place: Place, picture: np.ndarray, mask: np.ndarray) -> list[str]:
-    """Write the view of the mask over the picture; one sentence where there can be none."""
-    from faceparse import images
-    from faceparse.legend import add_legend
-
-    view, labels = images.overlay(picture, mask, predictor.labels), predictor.labels
-    with problems_of(place.overlay) as problems:
-        images.write_overlay(place.overlay, view if labels.is_binary else add_legend(view, mask, labels))
-    return problems
-
-
-def write_cutout(
-    predictor: Predictor, place: Place, picture: np.ndarray, small: np.ndarray, background: Background
-) -> list[str]:
-    """Write the subject before the background; one sentence where it can't be written."""
-    from faceparse import images
-    from faceparse.cutout import soft_alpha
-
-    view = background.behind(picture, soft_alpha(picture, predictor.subject(small)))
-    write = images.write_mask if background.is_transparent else images.write_overlay
-    with problems_of(place.cutout) as problems:
-        write(place.cutout, view)
-    return problems
-
-
-@contextmanager
-def problems_of(path: Path) -> Iterator[list[str]]:
-    """A list that gets one sentence when `path` can't be written in the block; a full disk is raised."""
-    problems: list[str] = []
-    try:
-        yield problems
-    except ValueError as error:  # the sentence names the file
-        problems.append(str(error))
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise
-        problems.append(f"{path}: can't be written ({error.strerror or error})")
 
 
 def report(save_path: Path, written: int, seconds: float, predictor: Predictor, problems: list[str]) -> None:

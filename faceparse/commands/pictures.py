@@ -1,0 +1,184 @@
+"""The pictures of `test.py`: each is read, asked, decided and written by one of several threads."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from faceparse.commands.places import Place
+    from faceparse.commands.scoring import Scores
+    from faceparse.cutout import Background
+    from faceparse.predictor import Predictor
+
+BATCH_PIXELS = 1 << 25
+"""Pixels in one batch (100 MB as RGB), whatever --batch_size says, unless a single picture is larger."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors after which no other mask can be written either."""
+
+_one_large_picture = threading.Lock()  # two of 100 megapixels at a time would need 2 GB
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Who answers, and what is written of each picture beside its mask."""
+
+    predictor: Predictor
+    overlay: bool = False
+    background: Background | None = None
+
+    def write(self, place: Place, picture: np.ndarray, small: np.ndarray) -> Answered:
+        """Write all of one picture, uint8 (H, W, 3) RGB, of which `Predictor.small` answered `small`."""
+        mask = self.predictor.decided(small, picture.shape[:2])
+        problems = self._write_mask(place, mask)
+        written = not problems
+        problems += self._write_overlay(place, picture, mask) if self.overlay else []
+        problems += self._write_cutout(place, picture, small, self.background) if self.background else []
+        return Answered(place, written, problems, picture, mask)
+
+    def _write_mask(self, place: Place, mask: np.ndarray) -> list[str]:
+        """Write the mask, class ids as a palette PNG; one sentence where it can't be written."""
+        from faceparse import images
+
+        labels = self.predictor.labels
+        with problems_of(place.mask) as problems:
+            images.write_mask(place.mask, mask, None if labels.is_binary else labels)
+        return problems
+
+    def _write_overlay(self, place: Place, picture: np.ndarray, mask: np.ndarray) -> list[str]:
+        """Write the view of the mask over the picture; one sentence where there can be none."""
+        from faceparse import images
+        from faceparse.legend import add_legend
+
+        labels = self.predictor.labels
+        view = images.overlay(picture, mask, labels)
+        with problems_of(place.overlay) as problems:
+            images.write_overlay(place.overlay, view if labels.is_binary else add_legend(view, mask, labels))
+        return problems
+
+    def _write_cutout(self, place: Place, picture: np.ndarray, small: np.ndarray, background: Background) -> list[str]:
+        """Write the subject before the background; one sentence where it can't be written."""
+        from faceparse import images
+        from faceparse.cutout import soft_alpha
+
+        view = background.behind(picture, soft_alpha(picture, self.predictor.subject(small)))
+        write = images.write_mask if background.is_transparent else images.write_overlay
+        with problems_of(place.cutout) as problems:
+            write(place.cutout, view)
+        return problems
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came of a picture: its uint8 (H, W, 3) RGB and its mask (H, W), unless it could not be read."""
+
+    place: Place
+    written: bool
+    problems: Sequence[str]
+    picture: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+
+def segment_pictures(
+    places: Sequence[Place], outputs: Outputs, batch_size: int = 8, scores: Scores | None = None, verbose: bool = False
+) -> tuple[dict[str, str], list[str]]:
+    """Write the mask of every picture that can be read: picture -> mask, and one sentence for each problem.
+
+    A CPU works on one picture in each core, a GPU on `batch_size` while other threads read and write. `verbose` names
+    each mask on stderr instead of drawing a bar. Raises OSError when the disk is full.
+    """
+    from tqdm import tqdm
+
+    from faceparse.devices import MOST_AT_ONCE, one_thread_each
+    from faceparse.parallel import ahead
+
+    written: dict[str, str] = {}
+    problems: list[str] = []
+
+    def answered(batch: list[Place]) -> list[Answered]:
+        done = segment_batch(batch, outputs)
+        return done if scores else [Answered(one.place, one.written, one.problems) for one in done]  # frees pictures
+
+    with (
+        one_thread_each() if len(places) > 1 else nullcontext(1) as cores,
+        tqdm(total=len(places), unit="picture", disable=verbose) as progress,
+    ):
+        at_once = 1 if outputs.predictor.device.type == "cpu" else batch_size
+        for done in ahead(batches(places, at_once), answered, min(cores, MOST_AT_ONCE)):
+            for one in done:
+                problems += one.problems
+                if one.written:
+                    written[str(one.place.picture)] = str(one.place.mask)
+                    if verbose:
+                        print(f"{one.place.picture} -> {one.place.mask}", file=sys.stderr)
+                if scores and one.picture is not None and one.mask is not None:
+                    problems += scores.add(one.place, one.picture, one.mask)
+            progress.update(len(done))
+    return written, problems
+
+
+def batches(places: Iterable[Place], batch_size: int) -> Generator[list[Place], None, None]:
+    """Runs of at most `batch_size` pictures and `BATCH_PIXELS` pixels, in order; a larger picture comes alone."""
+    batch: list[Place] = []
+    pixels = 0
+    for place in places:
+        size = pixels_of(place.picture)
+        if batch and (len(batch) == batch_size or pixels + size > BATCH_PIXELS):
+            yield batch
+            batch, pixels = [], 0
+        batch.append(place)
+        pixels += size
+    yield batch
+
+
+def pixels_of(picture: Path) -> int:
+    """Pixels of a picture, from its header; 0 for a file that is none, which reading it will tell."""
+    from faceparse.images import UnreadableImage, size_of
+
+    try:
+        height, width = size_of(picture)
+    except UnreadableImage:
+        return 0
+    return height * width
+
+
+def segment_batch(batch: Sequence[Place], outputs: Outputs) -> list[Answered]:
+    """Read the pictures of a batch, ask for them together, and write what came of each."""
+    from faceparse.images import UnreadableImage, read_rgb
+
+    done: dict[Place, Answered] = {}
+    readable: list[tuple[Place, np.ndarray]] = []
+    large = len(batch) == 1 and pixels_of(batch[0].picture) > BATCH_PIXELS
+    with _one_large_picture if large else nullcontext():
+        for place in batch:
+            try:
+                readable.append((place, read_rgb(place.picture)))
+            except UnreadableImage as error:
+                done[place] = Answered(place, False, [str(error)])
+        answers = outputs.predictor.small([picture for _, picture in readable])
+        for (place, picture), small in zip(readable, answers, strict=True):
+            done[place] = outputs.write(place, picture, small)
+    return [done[place] for place in batch]
+
+
+@contextmanager
+def problems_of(path: Path) -> Iterator[list[str]]:
+    """A list that gets one sentence when `path` can't be written in the block; a full disk is raised."""
+    problems: list[str] = []
+    try:
+        yield problems
+    except ValueError as error:  # the sentence names the file
+        problems.append(str(error))
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise
+        problems.append(f"{path}: can't be written ({error.strerror or error})")
