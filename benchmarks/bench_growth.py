@@ -1,0 +1,168 @@
+"""What masks cost as the work grows: time and memory over pictures, pixels and classes. Linux only.
+
+    python benchmarks/bench_growth.py --plot docs/growth.png
+
+Each point is a process of its own, on drawn pictures. Its time is that of the work alone, without the start of Python
+and the loading of weights; its memory is the peak over what the process held before the work.
+
+    pictures    a folder of so many, 512x512 and 128 px to the network, from file to file as `test.py` does it
+    network     one picture of so many pixels a side, the network sees all of them
+    photo       one photo of so many megapixels, from file to file in 19 classes; the network sees it at 384 px
+    classes     one picture, 512x512, for an untrained network of so many classes
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faceparse import images, load
+from faceparse.commands.pictures import Outputs, segment_pictures
+from faceparse.commands.places import find_places
+from faceparse.export import drawn_example
+from faceparse.labels import LabelSet
+from faceparse.models import create_model
+from faceparse.predictor import Predictor
+
+SIDE = 512
+DIFFERENT = 20
+"""Drawn pictures in a folder; the others are links to them."""
+
+Work = Callable[[], object]
+
+
+def of_pictures(count: int, folder: Path) -> Work:
+    predictor = load("face", "cpu")
+    predictor.preprocess = dataclasses.replace(predictor.preprocess, size=128)
+    pictures = folder / "pictures"
+    for number in range(count):
+        path = pictures / f"{number}.jpg"
+        if number < DIFFERENT:
+            images.write_overlay(path, drawn_example(number, SIDE, SIDE)[0])
+        else:
+            path.hardlink_to(pictures / f"{number % DIFFERENT}.jpg")
+    places = find_places([str(pictures)], False, folder / "masks", None, ".png")
+    return lambda: segment_pictures(places, Outputs(predictor))
+
+
+def of_network(side: int, folder: Path) -> Work:
+    predictor = load("face", "cpu")
+    predictor.preprocess = dataclasses.replace(predictor.preprocess, size=side)
+    picture = drawn_example(0, side, side)[0]
+    return lambda: predictor(picture)
+
+
+def of_photo(megapixels: int, folder: Path) -> Work:
+    predictor, unit = load("celebamask", "cpu"), round((megapixels * 1e6 / 12) ** 0.5)
+    picture = images.resize(drawn_example(0, SIDE, SIDE)[0], (3 * unit, 4 * unit))
+    images.write_overlay(folder / "photo.jpg", picture)
+    places = find_places([str(folder / "photo.jpg")], False, folder / "masks", None, ".png")
+    return lambda: segment_pictures(places, Outputs(predictor))
+
+
+def of_classes(count: int, folder: Path) -> Work:
+    grey = ((128, 128, 128),) * count
+    labels = LabelSet("drawn", ("background", *(f"class {k}" for k in range(1, count))), grey)
+    network = create_model("fpn", "mobilenetv2_100", count)
+    predictor = Predictor(network, labels, load("face", "cpu").preprocess, "cpu")
+    picture = drawn_example(0, SIDE, SIDE)[0]
+    return lambda: predictor(picture)
+
+
+AXES: dict[str, tuple[Callable[[int, Path], Work], tuple[int, ...], str]] = {
+    "pictures": (of_pictures, (10, 100, 1000, 10000), "pictures"),
+    "network": (of_network, (128, 256, 512, 1024, 2048, 4096), "side, pixels"),
+    "photo": (of_photo, (1, 3, 12, 48, 108), "megapixels"),
+    "classes": (of_classes, (2, 5, 19, 50, 150), "classes"),
+}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=AXES, default=[*AXES], metavar="AXIS", help="(default: all)")
+    parser.add_argument("--most", type=int, metavar="N", help="largest value of any axis (default: no limit)")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="picture of the curves (default: none)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    import torch
+
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    curves: dict[str, list[tuple[int, float, float]]] = {}
+    fresh = multiprocessing.get_context("spawn")
+    for axis in args.only:
+        _, values, unit = AXES[axis]
+        print(f"\n| {unit} | seconds | MB |\n|---|---|---|")
+        for value in values:
+            if args.most is None or value <= args.most:
+                with ProcessPoolExecutor(1, fresh) as alone:
+                    seconds, megabytes = alone.submit(measured, axis, value).result()
+                curves.setdefault(axis, []).append((value, seconds, megabytes))
+                print(f"| {value} | {seconds:.3g} | {megabytes:.0f} |", flush=True)
+    if args.plot:
+        draw(curves, args.plot)
+        args.plot.with_suffix(".json").write_text(json.dumps(curves))
+    return 0
+
+
+def measured(axis: str, value: int) -> tuple[float, float]:
+    """Seconds and MB that the work of one point takes in this process, once it is warm."""
+    with tempfile.TemporaryDirectory() as scratch:
+        work = AXES[axis][0](value, Path(scratch))
+        load("face", "cpu")(np.zeros((64, 64, 3), np.uint8))  # what any first answer needs
+        forget_peak()
+        before, start = peak(), time.perf_counter()
+        work()
+        return time.perf_counter() - start, peak() - before
+
+
+def peak() -> float:
+    """MB of memory that this process has held at most since `forget_peak`."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024
+
+
+def forget_peak() -> None:
+    """Begin the peak anew, with what is held now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def draw(curves: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
+    """A panel for each axis, both scales logarithmic: seconds at the left, MB at the right."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3.4), squeeze=False)
+    for (axis, points), panel in zip(curves.items(), panels[0], strict=True):
+        values, seconds, megabytes = zip(*points, strict=True)
+        panel.loglog(values, seconds, "o-", color="tab:blue")
+        panel.set(title=axis, xlabel=AXES[axis][2])
+        panel.set_ylabel("seconds", color="tab:blue")
+        panel.grid(alpha=0.3)
+        right = panel.twinx()
+        right.loglog(values, [max(1.0, one) for one in megabytes], "s--", color="tab:red")
+        right.set_ylabel("MB", color="tab:red")
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
