@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from faceparse.devices import autocast
+from faceparse.distributed import ALONE, Ranks
 from faceparse.losses import Loss
 from faceparse.metrics import Confusion
 
@@ -55,11 +56,14 @@ def train_one_epoch(
     precision: str,
     clip_norm: float,
     along: Pass,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Step]:
     """One pass, step by step; `average` follows the weights.
 
     Batches are float32 (B, 3, H, W) pictures and what the loss takes: int64 (B, H, W) ids, or shares of two classes.
     `along` says which steps are done, `batches` holds those after them; it is up to date at every step that comes out.
+    Of several ranks each has its share of every batch, `model` from `Ranks.parallel`, and a loss of the whole batch:
+    loss and gradient, and whether they are finite, are the same on all.
     """
     model.train()
     for image, target in batches:
@@ -76,7 +80,8 @@ def train_one_epoch(
         if step.finite:
             optimizer.step()
             average.update_parameters(model)
-            along.pictures, along.total_loss = along.pictures + len(image), along.total_loss + step.loss * len(image)
+            pictures = len(image) * ranks.count
+            along.pictures, along.total_loss = along.pictures + pictures, along.total_loss + step.loss * pictures
         else:
             for buffer, before in zip(model.buffers(), statistics, strict=True):
                 buffer.copy_(before)
@@ -87,9 +92,18 @@ def train_one_epoch(
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, batches: Batches, loss_fn: Loss, classes: int, device: torch.device, precision: str = "auto"
+    model: nn.Module,
+    batches: Batches,
+    loss_fn: Loss,
+    classes: int,
+    device: torch.device,
+    precision: str = "auto",
+    ranks: Ranks = ALONE,
 ) -> tuple[float, Confusion]:
-    """Mean loss over the pictures and the pooled confusion of `classes` classes. Targets are int64 (B, H, W) ids."""
+    """Mean loss over the pictures and the pooled confusion of `classes` classes. Targets are int64 (B, H, W) ids.
+
+    Of several ranks each has batches of its own, none maybe, and a loss of its own; the result is of all pictures.
+    """
     model.eval()
     confusion = Confusion(classes)
     total, seen = 0.0, 0
@@ -99,6 +113,8 @@ def evaluate(
             logits = model(image)
         total, seen = total + loss_fn(logits.float(), target).item() * len(image), seen + len(image)
         confusion.add(logits.argmax(dim=1).cpu(), target.cpu())
+    confusion.counts = ranks.total(torch.from_numpy(confusion.counts)).numpy()
+    total, seen = ranks.total(torch.tensor([total, seen], dtype=torch.float64)).tolist()
     return total / max(seen, 1), confusion
 
 

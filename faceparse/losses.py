@@ -1,6 +1,7 @@
 """Losses by name: each takes log-probabilities (B, K, H, W) and class ids (B, H, W), and returns a scalar.
 
 Pixels whose id is `IGNORE` are passed over; where no pixel counts a loss is 0. `create_loss` adds them up by name.
+Of several ranks each gives its pictures, as many as the others, and gets the loss of all of them as one batch.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from faceparse.distributed import ALONE, Ranks
 from faceparse.labels import IGNORE
 from faceparse.words import hint
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Term = Callable[[Tensor, Tensor, Ranks], Tensor]
 
 SMOOTHING = 0.1
 """`soft_bce`: the share of a target that is spread evenly over all classes."""
@@ -30,38 +33,39 @@ LOVASZ_PIXELS = 1 << 12
 """`lovasz`: about so many pixels of a picture are looked at, in a grid: it has to sort them, once a class."""
 
 
-def cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
+def cross_entropy(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Mean over the pixels that count of -log p(true class)."""
     total = F.nll_loss(log_p, target, ignore_index=IGNORE, reduction="sum")
-    return total / (target != IGNORE).sum().clamp(min=1)
+    return ranks.total(total) / ranks.total((target != IGNORE).sum()).clamp(min=1)
 
 
-def binary_cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
+def binary_cross_entropy(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Mean over pixels and classes of -log p where the class is the true one and -log(1 - p) where it is not.
 
     Of two classes it is the cross entropy.
     """
-    return _binary_cross_entropy(log_p, target, smoothing=0.0)
+    return _binary_cross_entropy(log_p, target, ranks, smoothing=0.0)
 
 
-def soft_binary_cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
+def soft_binary_cross_entropy(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """`binary_cross_entropy` toward 1 - s + s / K and s / K instead of 1 and 0, with s = `SMOOTHING`.
 
     Label smoothing: Szegedy et al. 2016, https://arxiv.org/abs/1512.00567.
     """
-    return _binary_cross_entropy(log_p, target, SMOOTHING)
+    return _binary_cross_entropy(log_p, target, ranks, SMOOTHING)
 
 
-def _binary_cross_entropy(log_p: Tensor, target: Tensor, smoothing: float) -> Tensor:
+def _binary_cross_entropy(log_p: Tensor, target: Tensor, ranks: Ranks, smoothing: float) -> Tensor:
     classes, counts = log_p.shape[1], target != IGNORE
     log_not_p = (-torch.expm1(log_p)).clamp(min=1e-7).log()
     low = smoothing / classes
     everywhere = (low * log_p + (1 - low) * log_not_p).sum(dim=1)  # as if no class were the true one
     at_truth = (1 - smoothing) * (_of_truth(log_p, target) - _of_truth(log_not_p, target))
-    return -((everywhere + at_truth) * counts).sum() / (classes * counts.sum().clamp(min=1))
+    total = ranks.total(((everywhere + at_truth) * counts).sum())
+    return -total / (classes * ranks.total(counts.sum()).clamp(min=1))
 
 
-def dice(log_p: Tensor, target: Tensor) -> Tensor:
+def dice(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """1 - 2 sum(p t) / (sum p + sum t), pooled over the batch, mean over the foreground classes that its truth has.
 
     Milletari et al. 2016, https://arxiv.org/abs/1606.04797.
@@ -75,41 +79,44 @@ def dice(log_p: Tensor, target: Tensor) -> Tensor:
     overlap = hit.new_zeros(classes).index_add(0, ids, hit.flatten())
     truth = hit.new_zeros(classes).index_add(0, ids, counts.flatten())
     predicted = torch.einsum("bkhw,bhw->k", p, counts)
+    overlap, truth, predicted = ranks.total(torch.stack([overlap, truth, predicted]))
     ratio = 2 * overlap / (predicted + truth).clamp(min=1e-6)
     present = (truth > 0)[1:].to(ratio.dtype)
     return ((1 - ratio[1:]) * present).sum() / present.sum().clamp(min=1)
 
 
-def focal(log_p: Tensor, target: Tensor) -> Tensor:
+def focal(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Mean over the pixels that count of -(1 - p)^`FOCUS` log p, p of the true class.
 
     Lin et al. 2017, https://arxiv.org/abs/1708.02002.
     """
     log_true, counts = _of_truth(log_p, target), target != IGNORE
-    return -((1 - log_true.exp()) ** FOCUS * log_true * counts).sum() / counts.sum().clamp(min=1)
+    total = ranks.total(((1 - log_true.exp()) ** FOCUS * log_true * counts).sum())
+    return -total / ranks.total(counts.sum()).clamp(min=1)
 
 
-def ohem(log_p: Tensor, target: Tensor) -> Tensor:
+def ohem(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Mean cross entropy of the hard pixels, as `OHEM_P` and `OHEM_SHARE` say.
 
     Shrivastava et al. 2016, https://arxiv.org/abs/1604.03540.
     """
-    each = -_of_truth(log_p, target)[target != IGNORE]  # (N,)
+    log_true, target = ranks.together(_of_truth(log_p, target)), ranks.together(target)
+    each = -log_true[target != IGNORE]  # (N,)
     if not len(each):
-        return log_p.sum() * 0
+        return log_true.sum() * 0
     least = max(1, int(OHEM_SHARE * len(each)))
     threshold = each.detach().topk(least).values[-1].clamp(max=-torch.tensor(OHEM_P).log().item())
     hard = each >= threshold
     return (each * hard).sum() / hard.sum()
 
 
-def lovasz(log_p: Tensor, target: Tensor) -> Tensor:
+def lovasz(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
     """Lovasz-softmax: a smooth stand-in for 1 - IoU, mean over the classes that the truth has, pooled over the batch.
 
     Berman et al. 2018, https://arxiv.org/abs/1705.08790.
     """
     step = max(1, int((target[0].numel() / LOVASZ_PIXELS) ** 0.5))
-    log_p, target = log_p[..., ::step, ::step], target[..., ::step, ::step]
+    log_p, target = (ranks.together(values[..., ::step, ::step]) for values in (log_p, target))
     counts = target != IGNORE
     p, ids = log_p.movedim(1, -1)[counts].exp(), target[counts]  # (N, K), (N,)
     losses = [_lovasz_of_class(p[:, k], ids == k) for k in ids.unique().tolist()]
@@ -134,7 +141,7 @@ def _of_truth(values: Tensor, target: Tensor) -> Tensor:
     return values.gather(1, _known(target)[:, None])[:, 0]
 
 
-LOSSES: dict[str, Loss] = {
+LOSSES: dict[str, Term] = {
     "ce": cross_entropy,
     "bce": binary_cross_entropy,
     "soft_bce": soft_binary_cross_entropy,
@@ -145,18 +152,19 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _soft_cross_entropy(log_p: Tensor, share: Tensor, smoothing: float = 0.0) -> Tensor:
+def _soft_cross_entropy(log_p: Tensor, share: Tensor, ranks: Ranks = ALONE, smoothing: float = 0.0) -> Tensor:
     """Mean of -(t log p1 + (1 - t) log p0), where t is the foreground's share, drawn to 1/2 by `smoothing`."""
     t = share * (1 - smoothing) + smoothing / 2
-    return -(t * log_p[:, 1] + (1 - t) * log_p[:, 0]).mean()
+    return ranks.total(-(t * log_p[:, 1] + (1 - t) * log_p[:, 0]).mean()) / ranks.count
 
 
-def _soft_dice(log_p: Tensor, share: Tensor) -> Tensor:
+def _soft_dice(log_p: Tensor, share: Tensor, ranks: Ranks = ALONE) -> Tensor:
     p = log_p[:, 1].exp()
-    return (1 - 2 * (p * share).sum() / (p.sum() + share.sum()).clamp(min=1e-6)) * share.any()
+    overlap, predicted, truth = ranks.total(torch.stack([(p * share).sum(), p.sum(), share.sum()]))
+    return (1 - 2 * overlap / (predicted + truth).clamp(min=1e-6)) * (truth > 0)
 
 
-SOFT_LOSSES: dict[str, Loss] = {
+SOFT_LOSSES: dict[str, Term] = {
     "ce": _soft_cross_entropy,
     "bce": _soft_cross_entropy,
     "soft_bce": partial(_soft_cross_entropy, smoothing=SMOOTHING),
@@ -166,7 +174,7 @@ SOFT_LOSSES: dict[str, Loss] = {
 shares of 0 and 1 each is the same as of the ids 0 and 1."""
 
 
-def create_loss(spec: str, soft_targets: bool = False) -> Loss:
+def create_loss(spec: str, soft_targets: bool = False, ranks: Ranks = ALONE) -> Loss:
     """The weighted sum that `spec` writes down, for instance "ce+0.5*dice", of logits (B, K, H, W) and ids (B, H, W).
 
     With `soft_targets` of logits (B, 2, H, W) and the foreground's share of each pixel, float32 (B, H, W) in 0..1.
@@ -177,12 +185,12 @@ def create_loss(spec: str, soft_targets: bool = False) -> Loss:
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         log_p = logits.float().log_softmax(dim=1)  # once for all terms
-        return torch.stack([weight * term(log_p, target) for weight, term in terms]).sum()
+        return torch.stack([weight * term(log_p, target, ranks) for weight, term in terms]).sum()
 
     return loss
 
 
-def _term(text: str, spec: str, losses: dict[str, Loss]) -> tuple[float, Loss]:
+def _term(text: str, spec: str, losses: dict[str, Term]) -> tuple[float, Term]:
     weight, _, name = (part.strip() for part in text.rpartition("*"))
     soft = " (soft targets)" if losses is SOFT_LOSSES else ""
     if name not in losses:

@@ -78,6 +78,28 @@ class Run:
         self.board.add_image("validation", picture, epoch, dataformats="HWC")
 
 
+class UnwrittenRun(Run):
+    """The same of a training that another rank records: nothing goes to files."""
+
+    def __post_init__(self) -> None:
+        """No TensorBoard."""
+
+    def record_start(self, command: str, settings: dict[str, object], pictures: dict[str, int]) -> None:
+        """Nothing."""
+
+    def record_split(self, training: Sequence[Pair], validation: Sequence[Pair]) -> None:
+        """Nothing."""
+
+    def record_epoch(self, row: Row) -> None:
+        """Add an epoch to the rows."""
+        self.rows.append(row)
+
+    @contextmanager
+    def epoch_progress(self, epoch: int, epochs: int, steps: int, done: int) -> Iterator[Callable[[float], None]]:
+        """A function that does nothing with a step's loss."""
+        yield lambda loss: None
+
+
 @torch.inference_mode()
 def draw_masks(model: nn.Module, faces: ValidationFaces, device: torch.device) -> np.ndarray:
     """The first four validation pictures with the model's masks above and the true ones below, uint8 (H, W, 3) RGB."""

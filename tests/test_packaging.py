@@ -29,6 +29,7 @@ ROWS: list[tuple[str, ...]] = [
     ("faceparse.labels",),
     ("faceparse.bundled", "faceparse.curves", "faceparse.images", "faceparse.legend", "faceparse.parallel"),
     ("faceparse.cutout",),
+    ("faceparse.distributed",),
     (
         "faceparse.transforms",
         "faceparse.occlusion",

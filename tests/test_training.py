@@ -19,6 +19,7 @@ from faceparse.commands.train_flags import AUGMENTATIONS
 from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, ValidationFaces, Wild
 from faceparse.data.folder import Pair, TrainingData, find_pairs, repeat_factors, split_pairs, to_ids
 from faceparse.data.splits import read_split
+from faceparse.distributed import Ranks
 from faceparse.engine import Pass, create_average, create_optimizer, create_schedule, train_one_epoch
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, PERSON
 from faceparse.losses import cross_entropy
@@ -396,9 +397,9 @@ def test_a_step_that_is_not_finite_can_be_left_out(
 ) -> None:
     calls: list[int] = []
 
-    def sometimes_nan(log_p: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def sometimes_nan(log_p: torch.Tensor, target: torch.Tensor, ranks: Ranks) -> torch.Tensor:
         calls.append(0)
-        return cross_entropy(log_p, target) * (float("nan") if len(calls) == 2 else 1.0)
+        return cross_entropy(log_p, target, ranks) * (float("nan") if len(calls) == 2 else 1.0)
 
     monkeypatch.setitem(losses.LOSSES, "ce", sometimes_nan)
     assert train(folders, "--epochs", "1", "--loss", "ce", "--non_finite", "skip") == 0

@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TextIO
 
+from faceparse.distributed import rank
 from faceparse.words import hint
 
 
@@ -176,8 +177,12 @@ class OnlyErrors(io.TextIOBase):
 
 
 def finish(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """The exit status of `run(args)`; what a user can mend is one sentence on stderr and status 1."""
-    quiet = vars(args).get("quiet", False)
+    """The exit status of `run(args)`; what a user can mend is one sentence on stderr and status 1.
+
+    Of several processes that torchrun started only the first is heard, and the others where they fail or are `verbose`.
+    """
+    told = vars(args)
+    quiet = told.get("quiet", False) or (rank() > 0 and not told.get("verbose", False))
     try:
         with redirect_stderr(OnlyErrors(sys.stderr)) if quiet else nullcontext():
             return run(args)

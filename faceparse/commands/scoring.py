@@ -50,6 +50,13 @@ class Scores:
         self._rank(place, picture, truth, ids, self._count(ids, truth))
         return []
 
+    def join(self, later: Scores) -> None:
+        """Add what was counted elsewhere, of pictures that come after these, as if they had been added here."""
+        self.confusion.counts += later.confusion.counts
+        self.counts += later.counts
+        self.missing += later.missing
+        self.worst = sorted([*self.worst, *later.worst], key=lambda one: one.score)[:WORST]
+
     def report(self) -> Report:
         """The scores of all masks added, with intervals from a bootstrap over the pictures."""
         counts = np.stack(self.counts or [np.zeros((_ROWS, len(self.labels) + 1))])

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from faceparse.commands import Parser, finish, whole_from
 from faceparse.commands.pictures import Outputs, segment_pictures
 from faceparse.commands.video import number_from, segment_videos, video_source
+from faceparse.distributed import Ranks, joined
 from faceparse.labels import LABEL_SETS
 
 if TYPE_CHECKING:
-    from faceparse.commands.places import Place
+    from faceparse.commands.places import Place, VideoPlace
     from faceparse.predictor import Predictor
 
 STDIN = "-"
@@ -138,9 +139,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segment all pictures, then all videos, and report; the exit status."""
-    if STDIN in args.images_path:
+    """Segment all pictures, then all videos, alone or with the other processes that torchrun started."""
+    with joined(args.device) as ranks:
+        if STDIN not in args.images_path:
+            return answer(args, ranks)
+        if ranks.count > 1:
+            raise ValueError(f"{STDIN} is one picture, for one process; leave torchrun out")
         return pipe(args)
+
+
+def answer(args: argparse.Namespace, ranks: Ranks) -> int:
+    """Write this rank's share of masks and videos; the first rank reports of all of them. The exit status."""
     from faceparse.commands.places import find_places, find_video_places
     from faceparse.cutout import Background
 
@@ -150,14 +159,18 @@ def run(args: argparse.Namespace) -> int:
     background = Background(args.background, args.blur) if args.background else None
     transparent = background is not None and background.is_transparent
     pictures = [source for source in args.images_path if video_source(source) is None]
-    places = []
-    if pictures:
-        cutout_suffix = ".png" if transparent else ".jpg"
-        places = find_places(pictures, args.recursive, args.save_path, args.masks_path, cutout_suffix)
-    suffixes = ("", "") if args.frames else (".mp4", ".webm" if transparent else ".mp4")
-    video_places = find_video_places(videos, args.save_path, *suffixes)
-    if args.split:
-        places = held_out(places, args.split)
+
+    def find() -> tuple[list[Place], list[VideoPlace]]:
+        places = []
+        if pictures:
+            cutout_suffix = ".png" if transparent else ".jpg"
+            places = find_places(pictures, args.recursive, args.save_path, args.masks_path, cutout_suffix)
+        suffixes = ("", "") if args.frames else (".mp4", ".webm" if transparent else ".mp4")
+        video_places = find_video_places(videos, args.save_path, *suffixes)
+        return held_out(places, args.split) if args.split else places, video_places
+
+    places, video_places = ranks.first(find)  # before any other has written a mask
+    mine = places[ranks.share(len(places), args.batch_size)]
 
     from faceparse.commands.scoring import Scores  # after the places: torch takes seconds, a wrong path none
     from faceparse.predictor import load
@@ -167,21 +180,32 @@ def run(args: argparse.Namespace) -> int:
     start = time.perf_counter()
     written: dict[str, str] = {}
     problems: list[str] = []
-    if places:
+    if mine:
         outputs = Outputs(predictor, args.overlay, background)
-        written, problems = segment_pictures(places, outputs, args.batch_size, scores, args.verbose)
+        written, problems = segment_pictures(mine, outputs, args.batch_size, scores, args.verbose)
+    for other_written, other_problems, other_scores in ranks.gathered((written, problems, scores))[1:]:
+        written |= other_written
+        problems += other_problems
+        if scores and other_scores:
+            scores.join(other_scores)
     seconds = time.perf_counter() - start
-    scored = scores.report() if scores else None
+    scored = scores.report() if scores and ranks.is_first else None
     if scored:
         if not args.json:
             print(scored.table())
         scored.save(args.save_path, places)
-    if places:
+    if places and ranks.is_first:
         report(args.save_path, len(written), seconds, predictor, problems)
     frames: dict[str, int] = {}
     unread: list[str] = []
-    if video_places:
-        frames, unread = segment_videos(video_places, predictor, args.overlay, background, args.smooth)
+    my_videos = video_places[ranks.share(len(video_places))]
+    if my_videos:
+        frames, unread = segment_videos(my_videos, predictor, args.overlay, background, args.smooth)
+    for other_frames, other_unread in ranks.gathered((frames, unread))[1:]:
+        frames |= other_frames
+        unread += other_unread
+    if not ranks.is_first:
+        return 0
     for problem in unread:
         print(f"error: {problem}", file=sys.stderr)
     if args.json:

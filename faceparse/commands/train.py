@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from faceparse.commands import finish
 from faceparse.commands.train_flags import DEFAULT_ARCH, DEFAULT_ENCODER, parse_args
 from faceparse.commands.train_flags import create_parser as create_parser  # completion asks each command for it
+from faceparse.distributed import Ranks, joined
 from faceparse.labels import LabelSet, label_set
 
 if TYPE_CHECKING:
@@ -42,18 +43,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the data, train, and keep the best and the last weights."""
+    """Train, alone or with the other processes that torchrun started."""
+    with joined(args.device) as ranks:
+        return train(args, ranks)
+
+
+def train(args: argparse.Namespace, ranks: Ranks) -> int:
+    """Check the data, train, and keep the best and the last weights; of several ranks, the first one writes."""
     import torch
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, Subset
 
     from faceparse import checkpoint, engine, export
     from faceparse.data.batches import ValidationFaces, one_thread
     from faceparse.devices import choose_device, keep_freed_memory
     from faceparse.losses import create_loss
-    from faceparse.runs import Run, draw_masks
+    from faceparse.runs import Run, UnwrittenRun, draw_masks
 
+    if args.batch_size % ranks.count:
+        shared = f"--batch_size {args.batch_size} can't be shared by {ranks.count} processes"
+        raise ValueError(f"{shared}; give a multiple of {ranks.count}")
     device, labels = choose_device(args.device), label_set(args.labels)
-    loss_fn, hard_loss_fn = create_loss(args.loss, args.soft_targets), create_loss(args.loss)
+    loss_fn, hard_loss_fn = create_loss(args.loss, args.soft_targets, ranks), create_loss(args.loss)
     if args.soft_targets and not labels.is_binary:
         raise ValueError(f"--soft_targets are of two classes, {labels.name} has {len(labels)}; leave the flag out")
     for format in args.export:
@@ -62,14 +72,16 @@ def run(args: argparse.Namespace) -> int:
         keep_freed_memory()
     one_thread()  # before any worker is forked: OpenCV's thread pool does not survive a fork
     torch.manual_seed(args.seed)
-    args.weights_dir = args.weights_dir or run_folder(args.runs_dir, args.resume)
+    args.weights_dir = args.weights_dir or ranks.first(lambda: run_folder(args.runs_dir, args.resume))
     check_folder(args)
     model, design, preprocess = build_model(args, labels)
     args.arch, args.encoder, args.widths = design.architecture, design.encoder, design.widths  # for the record
-    data = read_data(args, labels)
-    draws, batches = load_batches(args, labels, preprocess, data, device)
+    with ranks.first_goes_ahead():  # it remembers which masks are sound
+        data = read_data(args, labels)
+    draws, batches = load_batches(args, labels, preprocess, data, device, ranks)
     faces = ValidationFaces(data.validation, labels, preprocess)
-    validation = DataLoader(faces, args.batch_size, **workers(args, device))
+    mine = range(len(faces))[ranks.share(len(faces), args.batch_size)]  # whole batches, so that their losses are alike
+    validation = DataLoader(Subset(faces, mine), args.batch_size, **workers(args, device))
     say(
         f"{data.counts()}; {design.architecture} on {design.encoder}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}"
@@ -81,13 +93,17 @@ def run(args: argparse.Namespace) -> int:
     steps = args.epochs * len(batches)
     scheduler = engine.create_schedule(optimizer, steps, min(args.warmup, steps // 2))
     parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "scheduler": scheduler}
-    journal = Run(args.weights_dir)
+    journal = (Run if ranks.is_first else UnwrittenRun)(args.weights_dir)
     finished, along, best = restore(args, data, parts, journal)
     settings = {name: value for name, value in vars(args).items() if name != "command"}
     journal.record_start(args.command, settings, data.counts())
     journal.record_split(data.training, data.validation)
 
+    replica = ranks.parallel(model, device)
+
     def keep(name: str, epoch: int, along: engine.Pass) -> None:
+        if not ranks.is_first:
+            return
         state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
         state |= {
             "recipe": recipe(args, data),
@@ -105,7 +121,17 @@ def run(args: argparse.Namespace) -> int:
         left_out = 0
         with journal.epoch_progress(epoch, args.epochs, len(batches), along.steps) as tell:
             for step in engine.train_one_epoch(
-                model, average, batches, loss_fn, optimizer, scheduler, device, args.precision, args.clip_norm, along
+                replica,
+                average,
+                batches,
+                loss_fn,
+                optimizer,
+                scheduler,
+                device,
+                args.precision,
+                args.clip_norm,
+                along,
+                ranks,
             ):
                 if not step.finite:
                     left_out += 1
@@ -116,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
                     keep(STATE, epoch, along)
                     kept = time.perf_counter()
         val_loss, confusion = engine.evaluate(
-            average.module, validation, hard_loss_fn, len(labels), device, args.precision
+            average.module, validation, hard_loss_fn, len(labels), device, args.precision, ranks
         )
         row = {
             "epoch": epoch + 1,
@@ -128,17 +154,20 @@ def run(args: argparse.Namespace) -> int:
             "seconds": time.perf_counter() - start,
         }
         journal.record_epoch(row)
-        journal.record_pictures(draw_masks(average.module, faces, device), epoch + 1)
         is_best = epoch == 0 or row["val_iou"] > best
         best = row["val_iou"] if is_best else best
-        for name in ["last", "best"] if is_best else ["last"]:
-            path = args.weights_dir / f"{name}.safetensors"
-            checkpoint.save(
-                path, average.module.state_dict(), design, labels, preprocess, about(args, row, data), args.half
-            )
+        if ranks.is_first:
+            journal.record_pictures(draw_masks(average.module, faces, device), epoch + 1)
+            for name in ["last", "best"] if is_best else ["last"]:
+                path = args.weights_dir / f"{name}.safetensors"
+                checkpoint.save(
+                    path, average.module.state_dict(), design, labels, preprocess, about(args, row, data), args.half
+                )
         keep(STATE, epoch + 1, engine.Pass())
         told = [f"{key} {row[key]:.4f}" for key in row if key not in ("epoch", "lr", "seconds")]
         say(f"epoch {epoch + 1}: {', '.join(told)}")
+    if not ranks.is_first:
+        return 0
     weights = args.weights_dir / "best.safetensors"
     say(f"best validation IoU {best:.4f}: {weights}; try it with test.py --weights_path")
     exported = []
@@ -239,12 +268,17 @@ def read_data(args: argparse.Namespace, labels: LabelSet) -> TrainingData:
 
 
 def load_batches(
-    args: argparse.Namespace, labels: LabelSet, preprocess: Preprocess, data: TrainingData, device: torch.device
+    args: argparse.Namespace,
+    labels: LabelSet,
+    preprocess: Preprocess,
+    data: TrainingData,
+    device: torch.device,
+    ranks: Ranks,
 ) -> tuple[BatchesWithHands, DataLoader[Any]]:
-    """Which faces go into which batch with how many hands, and these batches, augmented."""
+    """Which faces go into which batch with how many hands, and this rank's share of these batches, augmented."""
     from torch.utils.data import DataLoader
 
-    from faceparse.data.batches import BatchesWithHands, TrainingFaces, Wild
+    from faceparse.data.batches import BatchesWithHands, ShareOfBatches, TrainingFaces, Wild
     from faceparse.data.folder import repeat_factors
     from faceparse.transforms import Augment
 
@@ -261,7 +295,7 @@ def load_batches(
     draws = BatchesWithHands(
         len(data.training), len(data.with_hands), args.batch_size, hands_a_batch, args.seed, repeats
     )
-    return draws, DataLoader(faces, batch_sampler=draws, **workers(args, device))
+    return draws, DataLoader(faces, batch_sampler=ShareOfBatches(draws, ranks), **workers(args, device))
 
 
 def workers(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from faceparse.commands import Parser, whole_from
+from faceparse.distributed import launcher, local_count
 from faceparse.labels import LABEL_SETS
 from faceparse.models import ARCHITECTURES
 
@@ -167,7 +168,13 @@ def create_parser() -> Parser:
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--epochs", metavar="N", type=whole_from(1), default=30, help="passes through the faces")
-    recipe.add_argument("--batch_size", metavar="N", type=whole_from(1), default=16, help="pictures a step")
+    recipe.add_argument(
+        "--batch_size",
+        metavar="N",
+        type=whole_from(1),
+        default=16,
+        help="pictures a step, of all processes together where torchrun starts several",
+    )
     recipe.add_argument(
         "--size", metavar="PX", type=whole_from(32), default=256, help="side of the training pictures, pixels"
     )
@@ -259,8 +266,8 @@ def create_parser() -> Parser:
         "--workers",
         metavar="N",
         type=whole_from(0),
-        default=min(8, os.cpu_count() or 1),
-        help="processes that prepare pictures; 0: none beside this one",
+        default=min(8, max(1, (os.cpu_count() or 1) // local_count())),
+        help="processes that prepare pictures, for each that trains; 0: none beside this one",
     )
     parser.add_summary_flags()
     return parser
@@ -270,7 +277,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     """The settings, every one with its default."""
     parser = create_parser()
     args = parser.read(argv)
-    args.command = shlex.join(["python", "train.py", *(sys.argv[1:] if argv is None else argv)])
+    args.command = shlex.join([*launcher(), "train.py", *(sys.argv[1:] if argv is None else argv)])
     if (args.fahand_dir is None) != (args.mahand_dir is None):
         parser.error("--fahand_dir and --mahand_dir go together")
     if args.fahand_dir and args.hands_dir:

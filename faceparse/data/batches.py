@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from faceparse.data.folder import Pair, TrainingData, to_ids
+from faceparse.distributed import Ranks
 from faceparse.images import read_pair
 from faceparse.labels import CELEBAMASK, FOREGROUND, IGNORE, LabelSet, face_of
 from faceparse.occlusion import cover_with_rectangle, cover_with_shape, shrink_onto
@@ -168,3 +169,16 @@ class BatchesWithHands(Sampler[list[Draw]]):
             else:
                 indices[: self.hands] = [(i, True) for i, _ in indices[: self.hands]]
             yield [Draw(i, hand, (self.seed, self.epoch, step, place)) for place, (i, hand) in enumerate(indices)]
+
+
+class ShareOfBatches(Sampler[list[Draw]]):
+    """This rank's part of each batch, as many draws as every other rank's: `batches`' size is theirs together."""
+
+    def __init__(self, batches: BatchesWithHands, ranks: Ranks):
+        self.batches, self.ranks = batches, ranks
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        return (batch[self.ranks.share(len(batch))] for batch in self.batches)
