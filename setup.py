@@ -10,6 +10,9 @@ KORNIA_RS = "kornia-rs>=0.2"
 # Reads and writes videos with their times, turn, sound and transparency; OpenCV's own reader knows none of these.
 PYAV = "av>=14"
 
+# The page of `faceparse demo`.
+GRADIO = "gradio>=6"
+
 # Writes ONNX models and runs them; to run one, the second is enough.
 ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
 
@@ -47,6 +50,7 @@ setup(
         "fast": [KORNIA_RS],
         "video": [PYAV],
         "export": ONNX,
+        "demo": [GRADIO],
         "test": [
             "pytest>=8",
             "pytest-xdist>=3",

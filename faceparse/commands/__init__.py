@@ -49,6 +49,11 @@ COMMANDS: dict[str, Command] = {
         "which pictures are for training, validation and test",
         "faceparse split split.csv --faces_dir faces --sizes 3375/375/250",
     ),
+    "demo": Command(
+        "faceparse.commands.demo",
+        "a page in the browser: drop a photo, save what is cut out",
+        "faceparse demo --open",
+    ),
     "show": Command(
         "faceparse.commands.show",
         "a mask over its picture, with the names of the classes",
