@@ -63,7 +63,7 @@ WANTED = {
     "hair": Wanted("Hair", "hair", ("celebamask",)),
     "person": Wanted("Person", "person", ("person",), sure=0.85),
     "face_with_glasses": Wanted("Face with glasses", "face", ("celebamask",)),
-    "celebamask": Wanted("All parts, in colours", "part of a face", ("celebamask",)),
+    "celebamask": Wanted("All parts", "part of a face", ("celebamask",)),
     PARTS: Wanted("Some parts …", "", ("celebamask",), sure=0.7),
 }
 VIEWS = {"transparent": "Cut-out", "blur": "Blurred background", "overlay": "Overlay", "mask": "Mask"}
@@ -73,6 +73,7 @@ _PARTS += "upper lip, lower lip, hair, hat, earring, necklace, neck, clothes"
 SAID = dict(zip(CELEBAMASK.classes[1:], _PARTS.split(", "), strict=True))
 """CelebAMask-HQ's classes as people call them."""
 
+HERE = "Drop a photo here\nor click to choose one"
 START = "Drop a photo, or use the camera."
 ABOUT = f"""
 # Cut faces, hair and people out of photos
@@ -203,15 +204,22 @@ def create_page() -> gr.Blocks:
         gr.Markdown(ABOUT)
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
-                raw = {"type": "filepath", "image_mode": None, "buttons": []}
-                photo = gr.Image(label="1. Photo", height=280, elem_id="photo", **raw)
+                photo = gr.Image(
+                    label="1. Photo",
+                    type="filepath",
+                    image_mode=None,
+                    height=280,
+                    buttons=[],
+                    placeholder=HERE,
+                    elem_id="photo",
+                )
                 wanted = gr.Radio(choices, value="face", label="2. What to cut out")
                 parts = gr.CheckboxGroup(parts_said, value=["hair", "hat"], label="Which parts", visible=False)
                 view = gr.Radio(views, value="transparent", label="3. How to show it")
                 with gr.Accordion("Weights", open=False):
                     weights = gr.Radio(list(WANTED["face"].weights), value="face", show_label=False, info=TERMS)
             with gr.Column(scale=3, min_width=320):
-                result = gr.ImageSlider(label="Before | after", format="jpeg", buttons=["fullscreen"], elem_id="result")
+                result = gr.ImageSlider(label="Before | after", format="jpeg", buttons=[], elem_id="result")
                 said = gr.Markdown(START, elem_id="sentence")
                 save = gr.Button("Download PNG, full size", variant="primary", interactive=False, elem_id="save")
                 file = gr.File(visible=False)
@@ -251,8 +259,6 @@ def serving(host: str, port: int | None, open_browser: bool = False) -> Iterator
                 share=False,
                 run_history=False,
                 enable_monitoring=False,
-                ssr_mode=False,
-                mcp_server=False,
             )
         except OSError as error:
             raise OSError(f"{host}:{port or '*'} can't be listened on; give another --host or --port") from error

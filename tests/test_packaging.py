@@ -41,7 +41,7 @@ ROWS: list[tuple[str, ...]] = [
     ),
     ("faceparse.data", "faceparse.checkpoint"),
     ("faceparse.engine", "faceparse.runs", "faceparse.predictor"),
-    ("faceparse.video", "faceparse.export"),
+    ("faceparse.video", "faceparse.export", "faceparse.demo"),
     ("faceparse.commands", "faceparse.cli", "faceparse.__main__"),
 ]
 """The house, ground floor first: a module imports from the rows below its own, and from its own package."""
