@@ -36,9 +36,6 @@ SHOWN = 1280
 SWEEP, KEPT = 60, 600
 """Seconds from one clearing up to the next, and for which a photo and what was made of it stay on disk at least."""
 
-LARGEST = "200mb"
-"""The largest file that may be uploaded."""
-
 CHECKS = 48
 """Squares of the checkerboard behind a cut-out, along its longer side."""
 
@@ -249,7 +246,6 @@ def serving(host: str, port: int | None, open_browser: bool = False) -> Iterator
                 inbrowser=open_browser,
                 server_name=host,
                 server_port=port,
-                max_file_size=LARGEST,
                 theme=gr.themes.Default(primary_hue="emerald", font=["system-ui", "sans-serif"]),
                 css=CSS,
                 footer_links=[],
