@@ -56,6 +56,7 @@ setup(
             "pytest-xdist>=3",
             "ruff>=0.9",
             "mypy>=1.11",
+            "matplotlib>=3.8",  # draws benchmarks/bench_growth.py
             "setuptools>=70.1",
             KORNIA_RS,
             PYAV,

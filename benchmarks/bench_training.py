@@ -1,0 +1,151 @@
+"""Pictures a second of training, its parts alone: the loader, and the step of the network.
+
+    python benchmarks/bench_training.py --faces_dir data/images --masks_dir data/masks --hands_dir HANDS
+
+"loader" decodes, augments and pastes hands, as train.py does, and throws the batches away. "step" is train.py's: FPN on
+MobileNetV2, forward, loss, backward, optimiser, moving average. "plain" is what a first script does with the same model
+in segmentation_models_pytorch: float32, memory contiguous, its Dice loss, AdamW. Each way is in a process of its own;
+they take turns on the same batch, and the median turn counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faceparse.commands import whole_from
+from faceparse.commands.train import load_batches, read_data
+from faceparse.commands.train_flags import parse_args as train_args
+from faceparse.devices import choose_device, keep_freed_memory
+from faceparse.distributed import ALONE
+from faceparse.engine import Pass, create_average, create_optimizer, create_schedule, train_one_epoch
+from faceparse.labels import LabelSet, label_set
+from faceparse.losses import create_loss
+from faceparse.models import create_model
+from faceparse.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
+from faceparse.transforms import Preprocess
+
+Step = Callable[[], object]
+
+mine: dict[str, Step] = {}
+"""The step of this process: each way has one of its own."""
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flag = parser.add_argument
+    flag("--faces_dir", metavar="DIR", type=Path, required=True, help="pictures")
+    flag("--masks_dir", metavar="DIR", type=Path, required=True, help="their masks")
+    flag("--hands_dir", metavar="DIR", type=Path, help="hands to paste over two of five faces (default: none)")
+    flag("--labels", default="celebamask", metavar="SET", help="what is learnt (default: %(default)s)")
+    flag("--size", type=whole_from(32), default=256, metavar="PX", help="to the network (default: %(default)s)")
+    flag("--batch_size", type=whole_from(2), default=8, metavar="N", help="pictures a step (default: %(default)s)")
+    flag("--workers", type=whole_from(0), default=min(8, os.cpu_count() or 1), metavar="N", help="(%(default)s)")
+    flag("--batches", type=whole_from(1), default=20, metavar="N", help="of the loader (default: %(default)s)")
+    flag("--rounds", type=whole_from(1), default=7, metavar="N", help="turns of each step (default: %(default)s)")
+    flag("--device", help="cpu, cuda ... (default: the fastest that is there)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    device, labels = choose_device(args.device), label_set(args.labels)
+    with tempfile.TemporaryDirectory() as scratch:
+        each, batch = loader_alone(args, labels, device, scratch)
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, fresh) as ours, ProcessPoolExecutor(1, fresh) as theirs:
+        ways = {"step": ours, "plain": theirs}
+        for name, process in ways.items():
+            process.submit(prepare, name, batch, len(labels), device).result()
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(args.rounds + 1):
+            for name, process in ways.items():
+                seconds[name].append(process.submit(turn).result())
+    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
+    print(
+        f"{args.batch_size} pictures of {args.size} px, {len(labels)} classes; {name}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads, {args.workers} workers, torch {torch.__version__}, smp {smp.__version__}"
+    )
+    rates = {"loader": 1 / each}
+    rates |= {name: args.batch_size / statistics.median(times[1:]) for name, times in seconds.items()}
+    for name, rate in rates.items():
+        print(f"{name:7} {rate:8.1f} pictures/s  {rate / rates['plain']:6.2f} times plain")
+    return 0
+
+
+def loader_alone(
+    args: argparse.Namespace, labels: LabelSet, device: torch.device, scratch: str
+) -> tuple[float, tuple[Tensor, Tensor]]:
+    """Seconds a picture once all workers are at work, and a batch."""
+    flags = ["faces_dir", "masks_dir", "labels", "size", "batch_size", "workers"]
+    flags += ["hands_dir"] if args.hands_dir else []
+    words = [word for name in flags for word in (f"--{name}", str(getattr(args, name)))]
+    training = train_args([*words, "--weights_dir", scratch])
+    data = read_data(training, labels)
+    batches = iter(
+        load_batches(training, labels, Preprocess(args.size, IMAGENET_MEAN, IMAGENET_STD), data, device, ALONE)[1]
+    )
+    for _ in range(2 * args.workers + 1):  # what the workers made ahead counts for nothing
+        batch = next(batches)
+    start = time.perf_counter()
+    for _ in range(args.batches):
+        batch = next(batches)
+    return (time.perf_counter() - start) / (args.batches * args.batch_size), batch
+
+
+def prepare(name: str, batch: tuple[Tensor, Tensor], classes: int, device: torch.device) -> None:
+    """Make this process ready for its turns; only train.py's asks the C library to keep what is freed."""
+    if name == "step":
+        keep_freed_memory()
+    mine["step"] = (step_of_train_py if name == "step" else plain_step)(batch, classes, device)
+
+
+def turn() -> float:
+    """Seconds of a step."""
+    start = time.perf_counter()
+    mine["step"]()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def step_of_train_py(batch: tuple[Tensor, Tensor], classes: int, device: torch.device) -> Step:
+    model = create_model("fpn", "mobilenetv2_100", classes).to(device).to(memory_format=torch.channels_last)
+    average, optimizer = create_average(model, 0.998), create_optimizer(model, 1e-3, 1e-3, 0.01)
+    schedule, loss = create_schedule(optimizer, steps=1000, warmup=0), create_loss("ce+dice")
+    return lambda: list(
+        train_one_epoch(model, average, [batch], loss, optimizer, schedule, device, "auto", 1.0, Pass())
+    )
+
+
+def plain_step(batch: tuple[Tensor, Tensor], classes: int, device: torch.device) -> Step:
+    model = smp.FPN("tu-mobilenetv2_100", encoder_weights=None, classes=classes).to(device).train()
+    loss_fn, optimizer = smp.losses.DiceLoss(mode="multiclass"), torch.optim.AdamW(model.parameters(), 1e-3)
+
+    def step() -> None:
+        image, target = (values.to(device) for values in batch)
+        loss = loss_fn(model(image), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+if __name__ == "__main__":
+    sys.exit(main())
