@@ -2,7 +2,8 @@
 
     uint8 (H, W, 3) RGB -> float32 (3, h, w) -> logits (K, h, w) -> probabilities (K, h, w) -> (K, H, W) -> uint8 (H, W)
 
-The network sees the picture small; its probabilities are brought to the picture's size and decided last.
+The network sees the picture small; its probabilities are brought to the picture's size and decided last. With `zoom`,
+faces that are small in the picture are looked at again, each for itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -18,13 +21,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 from faceparse import bundled, checkpoint, images
+from faceparse.cutout import soft_alpha
 from faceparse.devices import choose_device
 from faceparse.folding import folded
-from faceparse.labels import FOREGROUND, LabelSet, label_set
+from faceparse.labels import CELEBAMASK, FACE, FOREGROUND, PERSON, LabelSet, label_set
 from faceparse.transforms import Preprocess
+from faceparse.words import hint
+from faceparse.zoom import Zoomed, joined, looks
 
 BAND_VALUES = 1 << 22
 """Probabilities held at the picture's size at a time (16 MB): a 12000x9000 photo is decided in bands of rows."""
+
+ZOOMS = ("auto", "none")
+"""Whether faces that are small in a picture are looked at again."""
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 """What a predictor takes: a path, a Pillow image, or uint8 (H, W, 3) RGB, (H, W) grey or (H, W, 4) RGBA."""
@@ -38,7 +47,11 @@ class Predictor:
 
     A mask is 0 and 255 for a two-class label set, class ids of `labels` for any other. `answers` is a smaller set made
     of the model's classes, for instance the face out of all 19: its probabilities are the sums of its members'. `about`
-    is what the weights file says of its training. Raises ValueError for answers that the model's classes can't give.
+    is what the weights file says of its training.
+
+    `zoom` is "none", one look at the whole picture, or "auto": faces that are small in it are found and looked at
+    again, each for itself; for the person it is one look all the same. `flip` averages what is seen with what is seen
+    in the mirror. Raises ValueError for answers that the model's classes can't give, and for another zoom.
     """
 
     def __init__(
@@ -49,11 +62,19 @@ class Predictor:
         device: str | None = None,
         about: dict[str, str] | None = None,
         answers: LabelSet | None = None,
+        zoom: str = "none",
+        flip: bool = False,
     ):
+        if zoom not in ZOOMS:
+            raise ValueError(f"there is no zoom {zoom!r}; {hint(zoom, ZOOMS)}")
         self.device = choose_device(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()  # 1.7 times as fast on a CPU
         self.labels = answers or labels
-        self._members = None if self.labels.classes == labels.classes else self.labels.members_in(labels)
+        self.flip = flip
+        members = self.labels.members_in(labels)
+        self._planes = members[1:] if self.labels.is_binary else members
+        self._faces = _faces_of(labels) if zoom == "auto" else []
+        self._mirrored = labels.mirror_table[: len(labels)].tolist()
         self.preprocess = preprocess
         self.about = about or {}
 
@@ -64,8 +85,8 @@ class Predictor:
     def probabilities(self, picture: Picture) -> np.ndarray:
         """float32 in 0..1: (H, W), that of the foreground, for a two-class label set; (K, H, W) for any other."""
         image = as_rgb(picture)
-        small = self.small([image])[0]
-        full = np.empty((len(small), *image.shape[:2]), np.float32)
+        small = self.seen([image])[0]
+        full = np.empty((len(self._planes), *image.shape[:2]), np.float32)
         for rows, band in _bands(small, image.shape[:2]):
             full[:, rows] = band
         return _as_given(picture, full[0] if self.labels.is_binary else full)
@@ -73,37 +94,67 @@ class Predictor:
     def predict_batch(self, pictures: Sequence[Picture]) -> list[np.ndarray]:
         """The mask of each picture; pictures that look alike in size to the network go through it together."""
         rgb = [as_rgb(picture) for picture in pictures]
-        masks = [self.decided(small, image.shape[:2]) for small, image in zip(self.small(rgb), rgb, strict=True)]
+        masks = [self.decided(small, image.shape[:2]) for small, image in zip(self.seen(rgb), rgb, strict=True)]
         return [_as_given(picture, mask) for picture, mask in zip(pictures, masks, strict=True)]
 
-    @torch.inference_mode()
+    def seen(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray | Zoomed]:
+        """What decides the mask of each picture, uint8 (H, W, 3) RGB: as `small`, and with `zoom` the faces besides."""
+        if not self._faces:
+            return [*self.small(pictures)]
+        planes = [*self._planes, self._faces]
+        return [
+            Zoomed(answer[:-1], looks(picture, answer[-1], partial(self._look, planes=planes), self.preprocess.size))
+            for picture, answer in zip(pictures, self._look(pictures, planes), strict=True)
+        ]
+
     def small(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Probabilities at the network's size, float32 (C, h, w): the foreground's (C = 1), or those of all classes.
 
-        Pictures are uint8 (H, W, 3) RGB.
+        Pictures are uint8 (H, W, 3) RGB, each seen as a whole.
         """
+        return self._look(pictures, self._planes)
+
+    @torch.inference_mode()
+    def _look(self, pictures: Sequence[np.ndarray], planes: list[list[int]]) -> list[np.ndarray]:
         inputs = [self.preprocess(picture) for picture in pictures]
         alike: dict[torch.Size, list[int]] = defaultdict(list)
         for index, tensor in enumerate(inputs):
             alike[tensor.shape].append(index)
         answers: dict[int, np.ndarray] = {}
         for indices in alike.values():
-            answers.update(zip(indices, self._ask(torch.stack([inputs[i] for i in indices])), strict=True))
+            answers.update(zip(indices, self._ask(torch.stack([inputs[i] for i in indices]), planes), strict=True))
         return [answers[index] for index in range(len(inputs))]
 
-    def _ask(self, batch: Tensor) -> np.ndarray:  # (B, 3, h, w) -> (B, C, h, w)
-        logits = self.model(batch.to(self.device, memory_format=torch.channels_last))
-        p = logits.float().softmax(dim=1)
-        if self._members:
-            p = torch.stack([p[:, ids].sum(dim=1) for ids in self._members], dim=1)
-        return (p[:, 1:] if self.labels.is_binary else p).cpu().numpy()
+    def _ask(self, batch: Tensor, planes: list[list[int]]) -> np.ndarray:  # (B, 3, h, w) -> (B, C, h, w)
+        batch = batch.to(self.device, memory_format=torch.channels_last)
+        p = self.model(batch).float().softmax(dim=1)
+        if self.flip:
+            mirrored = self.model(batch.flip(3)).float().softmax(dim=1)
+            p = (p + mirrored.flip(3)[:, self._mirrored]) / 2
+        if len(planes) < p.shape[1] or planes != [[k] for k in range(p.shape[1])]:
+            p = torch.stack([p[:, ids].sum(dim=1) for ids in planes], dim=1)
+        return p.cpu().numpy()
 
     def subject(self, small: np.ndarray) -> np.ndarray:
         """float32 (h, w) in 0..1: the probability of all but the background, out of what `small` answers."""
         return small[0] if self.labels.is_binary else 1 - small[0]
 
-    def decided(self, small: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
-        """The mask, uint8 (H, W), at any size, out of what `small` answers."""
+    def alpha(self, picture: np.ndarray, small: np.ndarray | Zoomed) -> np.ndarray:
+        """Opacity of all but the background, float32 (H, W) in 0..1 with soft edges, out of what `small` or `seen` say.
+
+        The picture is uint8 (H, W, 3) RGB.
+        """
+        if not isinstance(small, Zoomed):
+            return soft_alpha(picture, self.subject(small))
+        alpha = soft_alpha(picture, self.subject(small.whole))
+        near = [
+            replace(look, small=soft_alpha(picture[look.box.part], self.subject(look.small.astype(np.float32)))[None])
+            for look in small.looks
+        ]
+        return joined(alpha[None], slice(0, len(picture)), near, len(picture))[0]
+
+    def decided(self, small: np.ndarray | Zoomed, size_hw: tuple[int, int]) -> np.ndarray:
+        """The mask, uint8 (H, W), out of what `small` says, at any size, or `seen`, at the picture's own."""
         mask = np.empty(size_hw, np.uint8)
         for rows, band in _bands(small, size_hw):
             mask[rows] = (band[0] > 0.5) * np.uint8(FOREGROUND) if self.labels.is_binary else _likeliest(band)
@@ -115,6 +166,8 @@ def load(
     device: str | None = None,
     labels: str | None = None,
     classes: Sequence[str] | None = None,
+    zoom: str = "none",
+    flip: bool = False,
 ) -> Predictor:
     """A predictor with the weights in `path`, or with an exported model.
 
@@ -123,8 +176,9 @@ def load(
 
     `device` is a name such as "cpu" or "cuda:1"; None chooses the fastest that is there; ONNX models run on the CPU.
     `labels` names a smaller set that a 19-class checkpoint answers too, "face" or "hair"; `classes` are some of its
-    classes, whose masks become one of 0 and 255. Raises FileNotFoundError and ValueError, each naming the file, the
-    device, the labels or the class, and OSError where ONNX Runtime is needed and missing.
+    classes, whose masks become one of 0 and 255. `zoom` and `flip` are a `Predictor`'s. Raises FileNotFoundError and
+    ValueError, each naming the file, the device, the labels or the class, and OSError where ONNX Runtime is needed and
+    missing.
 
     A TorchScript archive (.ts, .pt) is a program: load none that you would not run.
     """
@@ -136,7 +190,7 @@ def load(
             raise ValueError(f"{path}: ONNX models run on the CPU, not on {device!r}; leave the device out")
         device = "cpu"
     answers = read.labels.of_classes(classes) if classes is not None else label_set(labels) if labels else None
-    return Predictor(folded(read.model), read.labels, read.preprocess, device, read.about, answers)
+    return Predictor(folded(read.model), read.labels, read.preprocess, device, read.about, answers, zoom, flip)
 
 
 def as_rgb(picture: Picture) -> np.ndarray:
@@ -163,17 +217,29 @@ def _as_given(picture: Picture, answer: np.ndarray) -> np.ndarray:
     return images.as_stored(answer, picture) if isinstance(picture, Image.Image) else answer
 
 
-def _bands(small: np.ndarray, size_hw: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
+def _faces_of(labels: LabelSet) -> list[int]:
+    """The classes that show where to look again; none for people, who fill a picture as they are.
+
+    Of 19 they are the face's: hair and clothes reach as far as they like, and faces are what pictures were framed by.
+    """
+    if labels.classes == PERSON.classes:
+        return []
+    return FACE.members_in(labels)[1] if labels.classes == CELEBAMASK.classes else list(range(1, len(labels)))
+
+
+def _bands(small: np.ndarray | Zoomed, size_hw: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
     """Probabilities (C, h, w) at (H, W), a band of rows at a time: the rows, and float32 (C, rows, W).
 
     Bilinear resizing is separable: the rows are made first, while the map is still narrow, the columns band by band.
     """
     height, width = size_hw
-    tall = [_stretched(plane, height, plane.shape[1]) for plane in small]
+    whole, faces = (small.whole, small.looks) if isinstance(small, Zoomed) else (small, ())
+    tall = [_stretched(plane, height, plane.shape[1]) for plane in whole]
     step = max(1, BAND_VALUES // (len(tall) * width))
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        yield rows, np.stack([_stretched(plane[rows], rows.stop - rows.start, width) for plane in tall])
+        band = np.stack([_stretched(plane[rows], rows.stop - rows.start, width) for plane in tall])
+        yield rows, joined(band, rows, faces, height)
 
 
 def _likeliest(band: np.ndarray) -> np.ndarray:

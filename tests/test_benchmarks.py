@@ -36,6 +36,10 @@ def test_the_layout_of_the_held_out_data_starts_in_a_plain_checkout(tmp_path: Pa
     assert "--called_face" in run("held_out.py", "--help", tmp_path)
 
 
+def test_the_composer_of_whole_photos_starts_in_a_plain_checkout(tmp_path: Path) -> None:
+    assert "--scenes" in run("bench_zoom.py", "--help", tmp_path)
+
+
 def test_the_measure_of_calm_starts_in_a_plain_checkout(tmp_path: Path) -> None:
     pytest.importorskip("av")
     assert "--sheet" in run("bench_video.py", "--help", tmp_path)

@@ -28,7 +28,7 @@ ROWS: list[tuple[str, ...]] = [
     ("faceparse.words",),
     ("faceparse.labels",),
     ("faceparse.bundled", "faceparse.curves", "faceparse.images", "faceparse.legend", "faceparse.parallel"),
-    ("faceparse.cutout",),
+    ("faceparse.cutout", "faceparse.zoom"),
     ("faceparse.distributed",),
     (
         "faceparse.transforms",

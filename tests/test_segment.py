@@ -48,10 +48,12 @@ def labels_in_use(monkeypatch: pytest.MonkeyPatch) -> list[LabelSet]:
     """`test.py` gets a network whose answer is known, bright = foreground, with the label set in this list."""
     chosen = [FACE]
 
-    def load(path: Path | None, device: str | None, labels: str | None, classes: list[str] | None) -> Predictor:
+    def load(
+        path: Path | None, device: str | None, labels: str | None, classes: list[str] | None, zoom: str, flip: bool
+    ) -> Predictor:
         own = chosen[0]
         answers = own.of_classes(classes) if classes else LABEL_SETS[labels] if labels else None
-        return Predictor(Brightness(len(own)), own, PLAIN, "cpu", answers=answers)
+        return Predictor(Brightness(len(own)), own, PLAIN, "cpu", answers=answers, zoom=zoom, flip=flip)
 
     monkeypatch.setattr(predictor, "load", load)
     return chosen

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from faceparse.commands.scoring import Scores
     from faceparse.cutout import Background
     from faceparse.predictor import Predictor
+    from faceparse.zoom import Zoomed
 
 BATCH_PIXELS = 1 << 25
 """Pixels in one batch (100 MB as RGB), whatever --batch_size says, unless a single picture is larger."""
@@ -36,13 +37,13 @@ class Outputs:
     overlay: bool = False
     background: Background | None = None
 
-    def write(self, place: Place, picture: np.ndarray, small: np.ndarray) -> Answered:
-        """Write all of one picture, uint8 (H, W, 3) RGB, of which `Predictor.small` answered `small`."""
-        mask = self.predictor.decided(small, picture.shape[:2])
+    def write(self, place: Place, picture: np.ndarray, seen: np.ndarray | Zoomed) -> Answered:
+        """Write all of one picture, uint8 (H, W, 3) RGB, of which `Predictor.seen` answered `seen`."""
+        mask = self.predictor.decided(seen, picture.shape[:2])
         problems = self._write_mask(place, mask)
         written = not problems
         problems += self._write_overlay(place, picture, mask) if self.overlay else []
-        problems += self._write_cutout(place, picture, small, self.background) if self.background else []
+        problems += self._write_cutout(place, picture, seen, self.background) if self.background else []
         return Answered(place, written, problems, picture, mask)
 
     def _write_mask(self, place: Place, mask: np.ndarray) -> list[str]:
@@ -65,12 +66,13 @@ class Outputs:
             images.write_overlay(place.overlay, view if labels.is_binary else add_legend(view, mask, labels))
         return problems
 
-    def _write_cutout(self, place: Place, picture: np.ndarray, small: np.ndarray, background: Background) -> list[str]:
+    def _write_cutout(
+        self, place: Place, picture: np.ndarray, seen: np.ndarray | Zoomed, background: Background
+    ) -> list[str]:
         """Write the subject before the background; one sentence where it can't be written."""
         from faceparse import images
-        from faceparse.cutout import soft_alpha
 
-        view = background.behind(picture, soft_alpha(picture, self.predictor.subject(small)))
+        view = background.behind(picture, self.predictor.alpha(picture, seen))
         write = images.write_mask if background.is_transparent else images.write_overlay
         with problems_of(place.cutout) as problems:
             write(place.cutout, view)
@@ -164,9 +166,9 @@ def segment_batch(batch: Sequence[Place], outputs: Outputs) -> list[Answered]:
                 readable.append((place, read_rgb(place.picture)))
             except UnreadableImage as error:
                 done[place] = Answered(place, False, [str(error)])
-        answers = outputs.predictor.small([picture for _, picture in readable])
-        for (place, picture), small in zip(readable, answers, strict=True):
-            done[place] = outputs.write(place, picture, small)
+        answers = outputs.predictor.seen([picture for _, picture in readable])
+        for (place, picture), seen in zip(readable, answers, strict=True):
+            done[place] = outputs.write(place, picture, seen)
     return [done[place] for place in batch]
 
 

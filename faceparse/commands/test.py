@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from faceparse.commands.places import Place, VideoPlace
     from faceparse.predictor import Predictor
 
+QUALITIES = {"fast": ("none", False), "best": ("auto", True)}
+"""What --quality stands for: --zoom and --flip."""
+
 STDIN = "-"
 """The source that is the one picture on stdin, whose mask goes to stdout."""
 
@@ -100,6 +103,18 @@ def create_parser() -> Parser:
         help="one mask of 0 and 255 of some of the weights' classes, for instance hair,l_eye (default: all of them)",
     )
     flag(
+        "--zoom",
+        choices=("auto", "none"),
+        help="pictures: auto finds the faces that are small in a photo and looks again at each; none looks once at the "
+        "whole, as videos always do (default: --quality's)",
+    )
+    flag(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="look in the mirror as well, and take the mean: twice the time (default: --quality's)",
+    )
+    flag("--quality", choices=QUALITIES, default="fast", help="fast is --zoom none --no-flip, best --zoom auto --flip")
+    flag(
         "--batch_size",
         type=whole_from(1),
         default=8,
@@ -130,6 +145,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("give either --quiet or --verbose")
     if args.labels and args.classes:
         parser.error("give either --labels or --classes")
+    zoom, flip = QUALITIES[args.quality]
+    args.zoom = args.zoom or zoom
+    args.flip = flip if args.flip is None else args.flip
     return args
 
 
@@ -175,7 +193,7 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
     from faceparse.commands.scoring import Scores  # after the places: torch takes seconds, a wrong path none
     from faceparse.predictor import load
 
-    predictor = load(args.weights_path, args.device, args.labels, args.classes)
+    predictor = load(args.weights_path, args.device, args.labels, args.classes, args.zoom, args.flip)
     scores = Scores(predictor.labels) if args.masks_path else None
     start = time.perf_counter()
     written: dict[str, str] = {}
@@ -238,7 +256,7 @@ def pipe(args: argparse.Namespace) -> int:
 
         from faceparse.predictor import load  # after the picture: torch takes seconds, a broken one none
 
-        predictor = load(args.weights_path, args.device, args.labels, args.classes)
+        predictor = load(args.weights_path, args.device, args.labels, args.classes, args.zoom, args.flip)
         images.write_mask(out, predictor(picture), None if predictor.labels.is_binary else predictor.labels)
         sys.stdout.buffer.write(out.read_bytes())
     return 0
