@@ -141,7 +141,7 @@ class Meeting:
         self.both = threading.Barrier(2, timeout=20)
         self.torch_threads: list[int] = []
 
-    def small(self, rgb: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def seen(self, rgb: Sequence[np.ndarray]) -> list[np.ndarray]:
         self.both.wait()
         self.torch_threads.append(torch.get_num_threads())
         return [picture[None, ..., 0] / np.float32(255) for picture in rgb]
