@@ -43,9 +43,6 @@ METADATA_FILE = "faceparse.json"
 MAX_HEADER = 1 << 22
 """Most bytes of a file's description of itself; that of the largest models has a tenth of it."""
 
-MAX_SIZE = 1 << 12
-"""Largest side, pixels, at which a file may want its pictures seen."""
-
 MAX_NAME = 256
 """Most characters in the name of a class or of a label set."""
 
@@ -346,10 +343,6 @@ def _described(path: Path, metadata: dict[str, str]) -> tuple[Design, LabelSet, 
     widths = design.pop("widths", None)
     labels = _labels(json.loads(metadata["labels"]))
     preprocess = Preprocess(int(numbers["size"]), _three(numbers["mean"]), _three(numbers["std"]))
-    if not 1 <= preprocess.size <= MAX_SIZE or not all(0.001 <= value <= 1000 for value in preprocess.std):
-        raise ValueError(f"pictures can't be brought to {preprocess.size} pixels and divided by {preprocess.std}")
-    if not all(-1000 <= value <= 1000 for value in preprocess.mean):  # what is no number is not between, either
-        raise ValueError(f"{preprocess.mean} can't be taken from pictures")
     about = {key: value for key, value in metadata.items() if key not in ("format", "design", "labels", "preprocess")}
     return Design(**design, widths=tuple(widths) if widths else None), labels, preprocess, about
 

@@ -14,7 +14,7 @@ import re
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -239,6 +239,22 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_apart(read: Iterable[Path], written: Iterable[Path]) -> None:
+    """ValueError for a file that is read and would be written over, under whatever name, link or folder."""
+    there: dict[tuple[int, int], Path] = {}
+    for path in written:
+        with suppress(OSError):  # what is not there replaces nothing
+            state = path.stat()
+            there[state.st_dev, state.st_ino] = path
+    for path in read if there else ():
+        with suppress(OSError):  # whoever reads it will tell
+            state = path.stat()
+            if replaced := there.get((state.st_dev, state.st_ino)):
+                raise ValueError(
+                    f"{path} is read and would be replaced by {replaced}; choose another folder to write to"
+                )
 
 
 def write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:

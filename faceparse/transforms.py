@@ -15,14 +15,28 @@ from faceparse.labels import LabelSet
 MIN_SIDE = 32
 """Fewest pixels a side that an encoder of stride 32 can work on."""
 
+MAX_SIZE = 1 << 12
+"""Largest side, pixels, at which pictures may be seen: it is memory that a weights file or a flag asks for."""
+
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a network wants its pictures: `size` px for the longer side; RGB in 0..1 minus `mean`, divided by `std`."""
+    """How a network wants its pictures: `size` px for the longer side; RGB in 0..1 minus `mean`, divided by `std`.
+
+    Raises ValueError for a size outside 1..`MAX_SIZE`, and for values that pictures can't be brought to.
+    """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= MAX_SIZE:
+            raise ValueError(f"size {self.size}: pictures are seen at 1 to {MAX_SIZE} pixels; choose one of these")
+        if not all(0.001 <= value <= 1000 for value in self.std):
+            raise ValueError(f"pictures can't be divided by {self.std}")
+        if not all(-1000 <= value <= 1000 for value in self.mean):  # what is no number is not between, either
+            raise ValueError(f"{self.mean} can't be taken from pictures")
 
     def __call__(self, image: np.ndarray) -> Tensor:
         """uint8 (H, W, 3) RGB -> float32 (3, h, w): aspect kept, the longer side `size`, no side under 32 pixels."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import itertools
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -21,6 +25,8 @@ from hand_generator.hands import pairs_in, read_hands
 from hand_generator.paste import STYLES
 
 MANIFEST = "manifest.csv"
+JOURNAL = ".manifest.csv"
+"""What a run that goes on or was killed adds to the manifest: a row for all it plans, and another when it is made."""
 COLUMNS = ("number", "face", "hand", "style", "rotation", "seed", "angle", "scale", "x", "y")
 PLANNED = COLUMNS[:6]  # known before the pasting: a finished output is kept when these agree
 _OUTPUTS_PER_TASK = 20
@@ -63,9 +69,13 @@ def run(args: argparse.Namespace) -> int:
         faces, hands, faults = _survey(args, map_in_workers)
         for fault in faults:
             print(f"skipped: {fault}", file=sys.stderr)
-        rows = _last_manifest(args.fahand_dir / MANIFEST)
+        listed = (row for name in (MANIFEST, JOURNAL) for row in _last_manifest(args.fahand_dir / name))
+        rows = list({row["number"]: row for row in listed}.values())
         done = {} if args.overwrite else _finished(args, rows)
         tasks, kept = _plan(args, faces, hands, done)
+        planned = [*rows, *(output.row for task in tasks for output in task.outputs)]
+        read = [path for pair in [*faces, *(pair for pair, _ in hands)] for path in pair]
+        images.check_apart(read, [path for row in planned for path in _paths(args, row)])
         _remove_stale(args, rows, kept)
         made, failed = _paste_all(args, tasks, kept, map_in_workers)
     skipped = len(faults) + failed
@@ -125,28 +135,30 @@ def _hand_names(pair: Pair, from_frames: bool) -> list[str] | str:
 
 
 def _last_manifest(path: Path) -> list[Row]:
-    """The whole rows of the manifest that an earlier run has left, if any."""
+    """The whole rows of a table that an earlier run has left, if any."""
     try:
         with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [row for row in csv.DictReader(file) if set(row) == set(COLUMNS) and None not in row.values()]
+            whole_lines = io.StringIO(file.read().rpartition("\n")[0], newline="")
     except FileNotFoundError:
         return []
+    rows = [row for row in csv.DictReader(whole_lines) if set(row) == set(COLUMNS) and None not in row.values()]
     return [row for row in rows if row["number"].isdecimal()]
 
 
 def _finished(args: argparse.Namespace, rows: list[Row]) -> dict[str, Row]:
-    """Number -> row, for the outputs whose picture and mask are there."""
-    return {row["number"]: row for row in rows if all(path.is_file() for path in _paths(args, row))}
+    """Number -> row, for the outputs that were made and whose picture and mask are there."""
+    return {row["number"]: row for row in rows if row["angle"] and all(path.is_file() for path in _paths(args, row))}
 
 
 def _remove_stale(args: argparse.Namespace, rows: list[Row], kept: list[Row]) -> None:
     """Delete what `rows` lists and this run will not keep: the new manifest would not tell it from its own."""
     numbers = {row["number"] for row in kept}
-    stale = [row for row in rows if row["number"] not in numbers]
-    for path in (path for row in stale for path in _paths(args, row)):
+    stale = [_paths(args, row) for row in rows if row["number"] not in numbers]
+    there = [paths for paths in stale if any(path.is_file() for path in paths)]
+    for path in (path for paths in there for path in paths):
         path.unlink(missing_ok=True)
-    if stale:
-        print(f"removed {len(stale)} outputs of an earlier run from {args.fahand_dir}", file=sys.stderr)
+    if there:
+        print(f"removed {len(there)} outputs of an earlier run from {args.fahand_dir}", file=sys.stderr)
 
 
 def _paths(args: argparse.Namespace, row: Row) -> Pair:
@@ -189,10 +201,19 @@ def _paste_all(args: argparse.Namespace, tasks: list[Task], kept: list[Row], map
     """Do the tasks and write the manifest, also when interrupted; how many outputs were made, and how many failed."""
     made: list[Row] = []
     failed = 0
+    _write_manifest(args.fahand_dir / MANIFEST, kept)  # what it lists from now on is there, whenever this is killed
     try:
-        with tqdm(total=sum(len(task.outputs) for task in tasks), unit="face", disable=not tasks) as bar:
+        with (
+            _table(args.fahand_dir / JOURNAL) as (journal, file),
+            tqdm(total=sum(len(task.outputs) for task in tasks), unit="face", disable=not tasks) as bar,
+        ):
+            journal.writerows(output.row for task in tasks for output in task.outputs)
+            file.flush()
             for results in map_in_workers(partial(_do, args), tasks):
-                made += [result for result in results if isinstance(result, dict)]
+                finished = [result for result in results if isinstance(result, dict)]
+                made += finished
+                journal.writerows(finished)
+                file.flush()
                 faults = [result for result in results if isinstance(result, str)]
                 for fault in faults:
                     bar.write(f"skipped: {fault}", file=sys.stderr)
@@ -200,6 +221,7 @@ def _paste_all(args: argparse.Namespace, tasks: list[Task], kept: list[Row], map
                 bar.update(len(results))
     finally:
         _write_manifest(args.fahand_dir / MANIFEST, kept + made)
+        (args.fahand_dir / JOURNAL).unlink(missing_ok=True)
     return len(made), failed
 
 
@@ -227,10 +249,14 @@ def _do(args: argparse.Namespace, task: Task) -> list[Row | str]:
 
 def _write_manifest(path: Path, rows: list[Row]) -> None:
     """One row for each output, in the order of their numbers."""
-    with (
-        images.written_whole(path) as beside,
-        open(beside, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,  # names may be any bytes
-    ):
+    with images.written_whole(path) as beside, _table(beside) as (writer, _):
+        writer.writerows(sorted(rows, key=lambda row: int(row["number"])))
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[tuple[csv.DictWriter[str], TextIO]]:
+    """A new table with its heading, to write rows to; and the file that it is written in."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:  # names may be any bytes
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(sorted(rows, key=lambda row: int(row["number"])))
+        yield writer, file

@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from faceparse import checkpoint
-from faceparse.checkpoint import MAX_HEADER, MAX_SIZE, METADATA_FILE
+from faceparse.checkpoint import MAX_HEADER, METADATA_FILE
 from faceparse.labels import LabelSet
 from faceparse.models.encoders import create_encoder
 from faceparse.models.outline import outlined
-from faceparse.transforms import Preprocess
+from faceparse.transforms import MAX_SIZE, Preprocess
 
 GOLDEN = Path(__file__).with_name("golden")
 

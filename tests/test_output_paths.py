@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceparse import images
+from faceparse import images, predictor
+from faceparse.commands import preprocess
+from faceparse.commands import test as command
 from faceparse.commands.places import Place, find_places, find_video_places
+from faceparse.labels import FACE
+from faceparse.predictor import Predictor
 from hand_generator.__main__ import main as generate
+from tests.test_segment import PLAIN, Brightness
 
 
 def picture(path: Path, grey: int = 200) -> Path:
@@ -181,6 +186,127 @@ def test_frames_do_not_go_through_a_link_or_over_pictures_of_someone_else(tmp_pa
     assert [place.mask.name for place in places] == ["a.mp4", "b.mp4", "c", "d"]
 
 
+def test_frames_and_pictures_of_one_name_go_to_different_folders(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a/000001.jpg")
+    pictures = find_places([str(tmp_path / "in")], True, tmp_path / "out", None)
+    (video,) = find_video_places([tmp_path / "a.mp4"], tmp_path / "out", "", "", pictures)
+    assert (pictures[0].mask.relative_to(tmp_path), video.mask.name) == (Path("out/a/000001.png"), "a.mp4")
+
+
+def test_a_folder_of_frames_is_not_called_like_a_mask(tmp_path: Path) -> None:
+    picture(tmp_path / "in/x.jpg")
+    pictures = find_places([str(tmp_path / "in")], True, tmp_path / "out", None)
+    (video,) = find_video_places([tmp_path / "x.png.mp4"], tmp_path / "out", "", "", pictures)
+    assert (pictures[0].mask.name, video.mask.name) == ("x.png", "x.png.mp4")
+
+
+def test_a_frame_that_was_half_written_when_the_power_went_does_not_take_the_folder(tmp_path: Path) -> None:
+    images.write_mask(tmp_path / "out/a/000001.png", np.zeros((6, 8), np.uint8))
+    (tmp_path / "out/a/.0123456789abcdef.1.part.png").write_bytes(b"")
+    (place,) = find_video_places([tmp_path / "a.mp4"], tmp_path / "out", "", "")
+    assert place.mask.name == "a"
+
+
+# other files that are read
+
+
+def test_no_file_that_is_read_is_replaced_by_a_mask_or_by_frames(tmp_path: Path) -> None:
+    wall = picture(tmp_path / "out/a.png")
+    images.write_mask(tmp_path / "out/b/wall.png", np.zeros((6, 8), np.uint8))  # made here, and read now
+    picture(tmp_path / "in/a.jpg")
+    (place,) = find_places([str(tmp_path / "in")], False, tmp_path / "out", None, others=[wall])
+    assert place.mask.name == "a.jpg.png"
+    (video,) = find_video_places([tmp_path / "b.mp4"], tmp_path / "out", "", "", others=[tmp_path / "out/b/wall.png"])
+    assert video.mask.name == "b.mp4"
+
+
+def answering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`test.py` gets a network without weights: bright = face."""
+    monkeypatch.setattr(predictor, "load", lambda *_: Predictor(Brightness(2), FACE, PLAIN, "cpu"))
+
+
+@pytest.mark.parametrize(("flag", "name"), [("--background", "a_cutout.jpg"), ("--split", "a.png")])
+def test_a_background_and_a_split_in_the_save_path_stay_as_they_are(
+    tmp_path: Path, flag: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch)
+    picture(tmp_path / "in/a.jpg")
+    given = picture(tmp_path / "out" / name, 30)
+    if flag == "--split":
+        given.write_text("a.jpg,False\n")
+    before = given.read_bytes()
+    flags = ["--images_path", str(tmp_path / "in"), "--save_path", str(tmp_path / "out"), flag, str(given)]
+    assert command.main(flags) == 0
+    assert given.read_bytes() == before
+    written = {"--background": {"a.png", "a_cutout2.jpg"}, "--split": {"a.jpg.png"}}[flag]
+    assert set(contents(tmp_path / "out")) == {name, *written}
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"), [("--labels", "scores.json"), ("--split", "scores.csv"), ("--split", "scores/summary.csv")]
+)
+def test_scores_are_not_written_over_a_split_or_labels(
+    tmp_path: Path, flag: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering(monkeypatch)
+    for folder in ("in", "truth"):
+        picture(tmp_path / folder / "a.png", 255)
+    given = tmp_path / "out" / name
+    given.parent.mkdir(parents=True)
+    given.write_text("a.png,False\n")
+    flags = ["--images_path", str(tmp_path / "in"), "--save_path", str(tmp_path / "out"), flag, str(given)]
+    status = command.main([*flags, "--masks_path", str(tmp_path / "truth")])
+    assert given.read_text() == "a.png,False\n"
+    if "/" in name:
+        assert status == 0 and (tmp_path / "out/scores2/summary.csv").is_file()
+    else:
+        assert f"{given} is read and would be replaced by {given}; choose another folder" in capsys.readouterr().err
+        assert set(contents(tmp_path / "out")) == {name}  # told before any work is done
+
+
+# preprocessing
+
+
+def preprocess_face(folder: Path, *flags: str) -> int:
+    """One part of one face becomes a mask in `folder`/masks."""
+    part = folder / "anno/0/00000_skin.png"
+    if not part.exists():
+        picture(part, 255)
+    raw = ["--masks_parts", str(folder / "anno"), "--output_mask", str(folder / "masks"), "--workers", "1"]
+    return preprocess.main([*raw, *flags])
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_preprocessing_replaces_no_photo_though_its_folder_is_called_otherwise(
+    tmp_path: Path, overwrite: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = picture(tmp_path / "masks/train/0.png")
+    before = photo.read_bytes()
+    (tmp_path / "split.csv").write_text("0.jpg,True\n")
+    sized = ["--size", "6", "--faces_dir", str(photo.parent), "--output_faces", str(tmp_path / "faces")]
+    assert preprocess_face(tmp_path, "--split", str(tmp_path / "split.csv"), *sized, *overwrite) == 1
+    assert f"{photo} is read and would be replaced by {photo}; choose another folder" in capsys.readouterr().err
+    assert photo.read_bytes() == before
+
+
+def test_preprocessing_replaces_no_part_by_way_of_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real = picture(tmp_path / "masks/0.png", 255)
+    linked(tmp_path / "anno/0/00000_skin.png", real)
+    before = real.read_bytes()
+    assert preprocess_face(tmp_path, "--overwrite") == 1
+    assert "00000_skin.png is read and would be replaced by" in capsys.readouterr().err
+    assert real.read_bytes() == before
+
+
+def test_preprocessing_does_not_write_its_note_through_a_link(tmp_path: Path, elsewhere: Path) -> None:
+    note = linked(tmp_path / "masks/.labels", elsewhere / "a.png")
+    assert preprocess_face(tmp_path, "--overwrite") == 1  # what the note holds is no text
+    note.unlink()
+    linked(note, elsewhere / "nothing")
+    assert preprocess_face(tmp_path) == 0
+    assert (note.is_symlink(), note.read_text()) == (False, "face\n")
+
+
 # hand generator
 
 
@@ -201,3 +327,22 @@ def test_the_hand_generator_refuses_to_write_to_what_it_reads_under_another_name
         assert "is read from and would be written to" in capsys.readouterr().err
     link.unlink()
     assert contents(tmp_path) == before
+
+
+def test_the_hand_generator_replaces_no_face_by_way_of_a_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = tmp_path / "fahand/0.jpg"
+    images.write_rgb(real, np.full((32, 32, 3), 90, np.uint8))
+    linked(tmp_path / "faces/a.jpg", real)
+    ring = np.zeros((32, 32), np.uint8)
+    ring[8:24, 8:24] = 255
+    for name in ("masks/a.png", "hands/masks/h.png", "hands/images/h.png"):
+        images.write_mask(tmp_path / name, ring)
+    before = real.read_bytes()
+    flags = ("--faces_dir", "faces", "--masks_dir", "masks", "--hands_dir", "hands", "--fahand_dir", "fahand")
+    flags = (*flags, "--mahand_dir", "mahand", "--workers", "1")
+    argv = [text if text.startswith("--") or text.isdecimal() else str(tmp_path / text) for text in flags]
+    assert generate(argv) == 1
+    assert "a.jpg is read and would be replaced by" in capsys.readouterr().err
+    assert real.read_bytes() == before

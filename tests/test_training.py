@@ -286,6 +286,13 @@ def test_a_data_fault_is_one_sentence_with_the_path_before_the_first_step(
     assert not list((folders / "run").glob("*.safetensors"))
 
 
+def test_a_size_that_no_weights_file_may_have_is_told_before_the_first_step(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(folders, "--size", "4097") == 1
+    assert capsys.readouterr().err == "error: size 4097: pictures are seen at 1 to 4096 pixels; choose one of these\n"
+
+
 def test_an_empty_or_missing_folder_is_one_sentence_with_the_path(
     folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from faceparse.labels import CELEBAMASK, FACE, IGNORE, PERSON
-from faceparse.transforms import Augment, Preprocess, flip, letterbox, resize
+from faceparse.transforms import MAX_SIZE, Augment, Preprocess, flip, letterbox, resize
 from tests.conftest import draw_face
 
 STILL = {
@@ -32,6 +32,12 @@ def test_the_longer_side_becomes_the_networks_and_none_is_under_32(
     preprocess = Preprocess(256, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert preprocess.network_hw(*picture) == network
     assert preprocess(np.zeros((*picture, 3), np.uint8)).shape == (3, *network)
+
+
+@pytest.mark.parametrize("size", [0, -1, MAX_SIZE + 1, 10**9])
+def test_a_size_that_would_take_all_memory_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=rf"size {size}: pictures are seen at 1 to 4096 pixels"):
+        Preprocess(size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 def test_normalising_is_value_over_255_minus_mean_over_std_and_can_be_undone() -> None:

@@ -44,12 +44,14 @@ def find_places(
     save_path: Path,
     masks_path: Path | None,
     cutout_suffix: str = ".jpg",
+    others: Iterable[Path] = (),
 ) -> list[Place]:
     """The places of all pictures that files, folders and glob patterns stand for, in order.
 
     Sub-folders are mirrored below `save_path`: those of a folder, and those below the fixed part of a pattern. Masks
-    and overlays that an earlier run left in `save_path` are no pictures. Raises FileNotFoundError as `list_images`, and
-    ValueError for a mirrored folder that is not inside `save_path`: through a link, or a pattern with "..".
+    and overlays that an earlier run left in `save_path` are no pictures. `others` are files that are read as well, and
+    so not written over either. Raises FileNotFoundError as `list_images`, and ValueError for a mirrored folder that is
+    not inside `save_path`: through a link, or a pattern with "..".
     """
     _check_folder(save_path)
     folders = {picture: folder for source in sources for picture, folder in _listed(source, recursive, save_path)}
@@ -58,7 +60,7 @@ def find_places(
     for folder in set(folders.values()):
         _check_inside(save_path / folder, save_path)
     truths = _truths(masks_path, folders)
-    kept = {path_key(path) for path in chain(folders, truths.values())}
+    kept = {path_key(path) for path in chain(folders, truths.values(), others)}
     places = []
     for picture, folder in folders.items():
         mask = _free(save_path / folder, _mask_names(picture, save_path / folder, ".png"), kept)
@@ -69,15 +71,22 @@ def find_places(
 
 
 def find_video_places(
-    sources: Sequence[Path | int], save_path: Path, suffix: str = ".mp4", cutout_suffix: str = ".mp4"
+    sources: Sequence[Path | int],
+    save_path: Path,
+    suffix: str = ".mp4",
+    cutout_suffix: str = ".mp4",
+    places_of_pictures: Sequence[Place] = (),
+    others: Iterable[Path] = (),
 ) -> list[VideoPlace]:
     """The places of video files and cameras, in `save_path`; folders of PNGs where the suffixes are empty.
 
     A camera's begin with its number and the time, so that a recording never replaces another. A folder is never one
-    with other pictures in it, or a link.
+    with other pictures in it, or a link, or one that `places_of_pictures` or `others`, files that are read, lie in.
     """
     _check_folder(save_path)
-    kept = {path_key(source) for source in sources if isinstance(source, Path)}
+    files = {*others, *(source for source in sources if isinstance(source, Path))}
+    files.update(path for place in places_of_pictures for path in files_of(place))
+    kept = {path_key(path) for path in files | {path.parent for path in files}}
     places = []
     for source in sources:
         named = Path(time.strftime(f"camera{source}_%Y%m%d_%H%M%S")) if isinstance(source, int) else source
@@ -86,6 +95,11 @@ def find_video_places(
         cutout = _free(save_path, _names_after(mask, "cutout", cutout_suffix), kept)
         places.append(VideoPlace(source, mask, overlay, cutout))
     return places
+
+
+def files_of(place: Place) -> list[Path]:
+    """All files of a place, read or written."""
+    return [path for path in (place.picture, place.mask, place.overlay, place.cutout, place.truth) if path is not None]
 
 
 def _check_folder(save_path: Path) -> None:
@@ -160,7 +174,8 @@ def _free(folder: Path, names: Iterable[str], kept: set[str]) -> Path:
 
 def _is_of_others(path: Path) -> bool:
     """Whether it is a folder that could not be filled with frames: a link, or one with pictures not made here."""
-    return os.path.isdir(path) and (path.is_symlink() or not all(map(is_ours, path.glob("*.png"))))
+    pictures = (file for file in path.glob("*.png") if not file.name.startswith("."))  # hidden: half-written
+    return os.path.isdir(path) and (path.is_symlink() or not all(map(is_ours, pictures)))
 
 
 def path_key(path: Path) -> str:

@@ -113,9 +113,12 @@ def run(args: argparse.Namespace) -> int:
     """Make every mask that is not there yet, name the pictures that get none, count; the exit status."""
     from tqdm import tqdm
 
+    from faceparse.images import check_apart
+
     start = time.monotonic()
     job = from_cutouts(args) if args.matting else from_parts(args)
     planned = plan(job.pictures, args)
+    check_apart(*inputs_and_outputs(planned, args))
     claim(args.output_mask, job.content if args.size is None else f"{job.content} {args.size}", args.overwrite)
     tasks = planned if args.overwrite else unfinished(planned)
     for sentence in job.faults:
@@ -188,6 +191,14 @@ def plan(pictures: dict[str, Sources], args: argparse.Namespace) -> list[Task]:
     return tasks
 
 
+def inputs_and_outputs(tasks: list[Task], args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+    """Every file that is read, and every file that may be written."""
+    read = [path for task in tasks for path in (*task.sources, task.photo) if path is not None]
+    written = [path for task in tasks for path in (task.mask, task.face) if path is not None]
+    own = [args.output_mask / MARKER, *([args.output_mask / PAIRS] if args.matting else [])]
+    return [*read, *([args.split] if args.split else [])], [*written, *own]
+
+
 def photos_by_number(faces_dir: Path) -> dict[int, Path]:
     """The photos whose names are numbers."""
     from faceparse.images import list_images
@@ -197,12 +208,14 @@ def photos_by_number(faces_dir: Path) -> dict[int, Path]:
 
 def claim(masks_dir: Path, content: str, overwrite: bool) -> None:
     """Note in `masks_dir`, made if missing, what its masks hold; ValueError when they hold something else."""
-    masks_dir.mkdir(parents=True, exist_ok=True)
+    from faceparse.images import written_whole
+
     marker = masks_dir / MARKER
     held = marker.read_text().strip() if marker.exists() else content
     if held != content and not overwrite:
         raise ValueError(f"{masks_dir} holds masks of {held!r}; choose another folder for {content!r}, or --overwrite")
-    marker.write_text(f"{content}\n")
+    with written_whole(marker) as beside:
+        beside.write_text(f"{content}\n")
 
 
 def unfinished(tasks: list[Task]) -> list[Task]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from faceparse import images
-from faceparse.commands.places import Place, path_key
+from faceparse.commands.places import Place, files_of, path_key
 from faceparse.commands.score_pictures import Shown, draw_confusion, draw_worst
 from faceparse.labels import LabelSet
 
@@ -84,17 +84,19 @@ class Report:
             "worst": [{"picture": os.fspath(one.picture), "dice": one.score} for one in self.worst],
         }
 
-    def save(self, folder: Path, places: Iterable[Place]) -> None:
+    def save(self, folder: Path, places: Iterable[Place], others: Iterable[Path] = ()) -> None:
         """Write `scores.json` and `scores.csv` into `folder`, and the rest into its sub-folder `scores`.
 
         The rest is `summary.csv`, `confusion.csv` (pixels, rows truth), `confusion.png` and `worst.png`. Undefined
-        scores are null in JSON and empty in CSV. The sub-folder is called otherwise if a file of `places` is in it.
+        scores are null in JSON and empty in CSV. The sub-folder is called otherwise if a file of `places` or one of
+        `others`, which are read as well, is in it.
         """
         rows = {name: _known(row) for name, row in self.rows().items()}
-        images.write_json(folder / "scores.json", self.plain())
+        summary, table = tables(folder)
+        images.write_json(summary, self.plain())
         head = ["class", *rows[self.labels.classes[0]]]
-        images.write_csv(folder / "scores.csv", [head, *([name, *row.values()] for name, row in rows.items())])
-        more, classes = _sub_folder(folder, places), self.labels.classes
+        images.write_csv(table, [head, *([name, *row.values()] for name, row in rows.items())])
+        more, classes = _sub_folder(folder, places, others), self.labels.classes
         figures = ([name, *_known(_flat({name: bounds})).values()] for name, bounds in self.summary.items())
         images.write_csv(more / "summary.csv", [["figure", "value", "low", "high"], *figures])
         counts = ([name, *row] for name, row in zip(classes, self.confusion.tolist(), strict=True))
@@ -130,9 +132,14 @@ def _span(row: dict[str, float], name: str) -> str:
     return "-" if np.isnan(bounds).any() else "[" + ", ".join(f"{b:.3f}".removeprefix("0") for b in bounds) + "]"
 
 
-def _sub_folder(folder: Path, places: Iterable[Place]) -> Path:
-    """`scores`, or `scores2` ... where pictures or masks have a folder of that name, or it is a link."""
-    files = (path for place in places for path in (place.picture, place.mask, place.overlay, place.truth) if path)
+def tables(folder: Path) -> tuple[Path, Path]:
+    """Where the scores of masks in `folder` are written, as JSON and as CSV."""
+    return folder / "scores.json", folder / "scores.csv"
+
+
+def _sub_folder(folder: Path, places: Iterable[Place], others: Iterable[Path]) -> Path:
+    """`scores`, or `scores2` ... where pictures, masks or `others` have a folder of that name, or it is a link."""
+    files = chain(others, (path for place in places for path in files_of(place)))
     taken = {path_key(parent) for parent in {path.parent for path in files}}
     names = chain(["scores"], (f"scores{number}" for number in count(2)))
     paths = (folder / name for name in names)

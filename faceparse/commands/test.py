@@ -168,8 +168,10 @@ def run(args: argparse.Namespace) -> int:
 
 def answer(args: argparse.Namespace, ranks: Ranks) -> int:
     """Write this rank's share of masks and videos; the first rank reports of all of them. The exit status."""
+    from faceparse.commands import score_report
     from faceparse.commands.places import find_places, find_video_places
     from faceparse.cutout import Background
+    from faceparse.images import check_apart
 
     videos = [video for video in map(video_source, args.images_path) if video is not None]
     if videos and (args.masks_path or args.split):
@@ -177,14 +179,18 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
     background = Background(args.background, args.blur) if args.background else None
     transparent = background is not None and background.is_transparent
     pictures = [source for source in args.images_path if video_source(source) is None]
+    others = [Path(text) for text in (args.background, args.split, args.labels, args.weights_path) if text]
 
     def find() -> tuple[list[Place], list[VideoPlace]]:
         places = []
         if pictures:
             cutout_suffix = ".png" if transparent else ".jpg"
-            places = find_places(pictures, args.recursive, args.save_path, args.masks_path, cutout_suffix)
+            read = [*others, *(video for video in videos if isinstance(video, Path))]
+            places = find_places(pictures, args.recursive, args.save_path, args.masks_path, cutout_suffix, read)
         suffixes = ("", "") if args.frames else (".mp4", ".webm" if transparent else ".mp4")
-        video_places = find_video_places(videos, args.save_path, *suffixes)
+        video_places = find_video_places(videos, args.save_path, *suffixes, places, others)
+        if args.masks_path:
+            check_apart([*others, *(place.picture for place in places)], score_report.tables(args.save_path))
         return held_out(places, args.split) if args.split else places, video_places
 
     places, video_places = ranks.first(find)  # before any other has written a mask
@@ -211,7 +217,7 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
     if scored:
         if not args.json:
             print(scored.table())
-        scored.save(args.save_path, places)
+        scored.save(args.save_path, places, others)
     if places and ranks.is_first:
         report(args.save_path, len(written), seconds, predictor, problems)
     frames: dict[str, int] = {}
