@@ -10,6 +10,7 @@ which is a program: open such files only of people whom you would let run one.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -378,9 +379,9 @@ def _three(values: list[float]) -> tuple[float, float, float]:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write what a training needs to go on: tensors, numbers, strings, lists and dicts, nothing else."""
-    with written_whole(path) as beside:
-        torch.save(state, beside)
-        _flush(beside)
+    data = io.BytesIO()  # a full disk is an OSError for Python alone, not for torch
+    torch.save(state, data)
+    _write(path, data.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -408,13 +409,9 @@ def _loaded(value: Tensor) -> Tensor:
     return value.float() if value.is_floating_point() else value
 
 
-def _write(path: Path, data: bytes) -> None:
-    with written_whole(path) as beside:
-        beside.write_bytes(data)
-        _flush(beside)
-
-
-def _flush(path: Path) -> None:
-    """Wait until the file is on the disk, so that a rename never outruns its contents."""
-    with path.open("rb+") as file:
+def _write(path: Path, data: bytes | memoryview) -> None:
+    """Write and wait until the file is on the disk, so that a rename never outruns its contents."""
+    with written_whole(path) as beside, beside.open("wb") as file:
+        file.write(data)
+        file.flush()
         os.fsync(file.fileno())

@@ -6,11 +6,13 @@ Arrays are uint8; pictures are (H, W, 3) RGB, masks (H, W). What is written appe
 from __future__ import annotations
 
 import csv
+import errno
 import glob
 import hashlib
 import json
 import os
 import re
+import stat
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +37,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd metadata; set once:
 
 _ORIENTATION = 0x0112  # EXIF's number for the way a camera was held
 _BAND_PIXELS = 1 << 20
+_HALF_WRITTEN = ".part"
 
 # How an upright picture lies in its file: orientation -> are rows and columns swapped, then the steps along each.
 _STORED = {
@@ -121,6 +124,7 @@ def read_grey(path: str | os.PathLike[str]) -> np.ndarray:
     Where kornia-rs is installed (the extra "fast"), several times as fast for PNGs. Raises `UnreadableImage`.
     """
     try:
+        check_is_file(path)
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
         raise _unreadable(path, error.strerror or error) from error
@@ -173,6 +177,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
 def header(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """A Pillow image of which only the header is read; everything that goes wrong becomes `UnreadableImage`."""
     try:
+        check_is_file(path)
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
@@ -182,6 +187,13 @@ def header(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     except _DECODE_ERRORS as error:
         reason = getattr(error, "strerror", None) or str(error).replace(repr(os.fspath(path)), "the file")
         raise _unreadable(path, reason) from error
+
+
+def check_is_file(path: str | os.PathLike[str]) -> None:
+    """OSError for a pipe, a socket or a device, which might be waited for or read for ever; and for what is missing."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # whoever reads a folder is told that it is one
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device", os.fspath(path))
 
 
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -228,17 +240,28 @@ def check_sizes(image_path: Path, image_hw: tuple[int, ...], mask_path: Path, ma
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the name `path` when the block ends without an error.
 
-    A link that is called `path` is replaced by the file; what it led to stays as it is.
+    A link that is called `path` is replaced by the file; what it led to stays as it is. An OSError that names no file,
+    of a full disk for instance, names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     name = hashlib.blake2s(os.fsencode(path.name), digest_size=8).hexdigest()  # short, however long the name is
-    beside = path.with_name(f".{name}.{os.getpid()}.part{path.suffix}")
+    beside = path.with_name(f".{name}.{os.getpid()}{_HALF_WRITTEN}{path.suffix}")
     beside.unlink(missing_ok=True)  # a link of that name would be followed
     try:
         yield beside
         os.replace(beside, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def remove_half_written(folder: Path) -> None:
+    """Delete what `written_whole` left in a folder when it was killed; for folders that nobody else writes to."""
+    for path in folder.glob(f".*{_HALF_WRITTEN}*"):
+        path.unlink()
 
 
 def check_apart(read: Iterable[Path], written: Iterable[Path]) -> None:
@@ -335,7 +358,7 @@ def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list
             for name in names
         )
     else:
-        found = (Path(name) for name in glob.glob(os.fspath(source), recursive=True) if os.path.isfile(name))
+        found = {Path(name) for name in _matching(path) if os.path.isfile(name)}
     pictures = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")]
     if not pictures:
         if not path.is_dir():
@@ -343,6 +366,19 @@ def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list
         deeper = "" if recursive else " itself (its sub-folders were not searched)"
         raise FileNotFoundError(f"{source}: no picture in this folder{deeper}")
     return sorted(pictures, key=natural_order)
+
+
+def _matching(pattern: Path) -> Iterator[str]:
+    """As `glob.glob(pattern, recursive=True)`, but "**" follows no link: one that leads upwards has no end."""
+    if "**" not in pattern.parts:
+        yield from glob.glob(os.fspath(pattern))
+        return
+    at = pattern.parts.index("**")
+    rest = pattern.parts[at + 1 :] or ("*",)
+    for start in glob.glob(os.fspath(Path(*pattern.parts[:at]))):
+        for folder, deeper, _ in os.walk(start):
+            deeper[:] = [name for name in deeper if not name.startswith(".")]
+            yield from _matching(Path(glob.escape(folder), *rest))
 
 
 def natural_order(path: Path) -> tuple[str, list[tuple[int, str]]]:

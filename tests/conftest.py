@@ -23,6 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "real_data: needs the real pictures in ../shared/data; skipped where they are absent"
     )
+    config.addinivalue_line("markers", "soak: takes minutes; left out unless asked for, by make soak")
     torch.set_num_threads(1)
 
 

@@ -193,7 +193,9 @@ def run_folder(runs_dir: Path, resume: bool) -> Path:
 
 
 def check_folder(args: argparse.Namespace) -> None:
-    """Refuse to write over another training's weights."""
+    """Refuse to write over another training's weights; what it was writing when it was killed goes."""
+    from faceparse.images import remove_half_written
+
     if args.weights_dir.exists() and not args.weights_dir.is_dir():
         raise ValueError(f"{args.weights_dir} is a file; name a folder for the weights")
     if (args.weights_dir / STATE).exists() and not args.resume:
@@ -201,6 +203,7 @@ def check_folder(args: argparse.Namespace) -> None:
             f"{args.weights_dir} already holds a training; add --resume to go on with it, or choose another folder"
         )
     args.weights_dir.mkdir(parents=True, exist_ok=True)
+    remove_half_written(args.weights_dir)
 
 
 def names_of(draws: BatchesWithHands, data: TrainingData, step: int) -> list[str]:
