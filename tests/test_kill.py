@@ -230,7 +230,12 @@ def frames(folder: Path, _: int) -> Work:
 
 
 @pytest.mark.parametrize(
-    ("kills", "workers"), [pytest.param(2, 1, id="2 kills"), pytest.param(20, 2, id="20 kills", marks=pytest.mark.soak)]
+    ("kills", "workers"),
+    [
+        pytest.param(2, 1, id="2 kills"),
+        pytest.param(20, 1, id="20 kills", marks=pytest.mark.soak),
+        pytest.param(4, 2, id="4 kills of two workers", marks=pytest.mark.soak),
+    ],
 )
 @pytest.mark.parametrize("make", [preprocessing, hands, pictures, video, frames])
 def test_what_is_killed_leaves_whole_files_and_is_finished_by_the_same_command(

@@ -1,0 +1,87 @@
+"""Coverage-guided fuzzing of what reads files from outside, with atheris (the extra `fuzz`):
+
+    python -m tests.fuzz pictures -max_total_time=300
+    python -m tests.fuzz weights -max_total_time=300
+
+A finding is any error but the one that the reader promises; it is written to the folder one is in. Whatever else
+libFuzzer takes may follow. New files that reach new code go into out/fuzz; the corpus in git stays small.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+
+import atheris
+
+with atheris.instrument_imports(include=["PIL", "faceparse"]):
+    from PIL import Image
+
+    from faceparse import checkpoint, images
+
+    Image.init()  # reads all formats' modules, so that they are watched, too
+
+HERE = Path(__file__).parent
+GOLDEN = HERE.parent / "golden" / "format1.safetensors"
+FILE = Path(mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "file"
+
+
+def pictures(data: bytes) -> None:
+    """Every reader of pictures takes it, or says why not."""
+    FILE.write_bytes(data)
+    for read in (images.read_rgb, images.read_mask, images.size_of, images.is_ours):
+        try:
+            read(FILE)
+        except images.UnreadableImage:
+            continue
+
+
+def weights(data: bytes) -> None:
+    """A weights file is loaded, or refused in one sentence.
+
+    Of an odd first byte, what follows is the description alone, with the right length before it and the tensors of the
+    golden file behind: few changes of a whole file get that far.
+    """
+    path = FILE.with_suffix(".safetensors")
+    header = data[1:]
+    path.write_bytes(struct.pack("<Q", len(header)) + header + TENSORS if data[:1] and data[0] % 2 else header)
+    try:
+        checkpoint.load(path)
+    except ValueError as error:
+        assert len(str(error).splitlines()) == 1 and str(path) in str(error)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"pictures": pictures, "weights": weights}
+
+whole = GOLDEN.read_bytes()
+(_length,) = struct.unpack("<Q", whole[:8])
+TENSORS = whole[8 + _length :]
+
+
+def seeds() -> list[bytes]:
+    """The golden description, and the whole golden file."""
+    return [
+        b"\1" + whole[8 : 8 + _length],
+        b"\0" + whole,
+        b"\1" + json.dumps({"__metadata__": {"format": "1"}}).encode(),
+    ]
+
+
+if __name__ == "__main__":
+    name, flags = sys.argv[1], sys.argv[2:]
+    warnings.simplefilter("ignore")
+    images.MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 1 << 20  # large ones take time, and nothing new happens in them
+    found = Path("out/fuzz") / name
+    found.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(seeds() if name == "weights" else []):
+        (found / f"seed{number}").write_bytes(seed)
+    corpus = HERE / name
+    given = [str(found), *([str(corpus)] if corpus.is_dir() else [])]
+    words = [f"-dict={HERE / 'words.dict'}"] if name == "weights" else []
+    atheris.Setup([sys.argv[0], *words, "-rss_limit_mb=2000", "-timeout=10", *flags, *given], TARGETS[name])
+    atheris.Fuzz()
