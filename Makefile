@@ -1,5 +1,6 @@
 # make demo   masks of the photos in examples/, from nothing but git, make and Python >= 3.10
 # make test   the test suite              make lint     style and types
+# make soak   the tests' long versions    make coverage  which lines and branches the suite runs
 # make clean  forget .venv and out/       make format   put the code into style
 # Another Python: make demo PYTHON=python3.12
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test soak coverage lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/faceparse segment --images_path examples --save_path out --overlay
@@ -19,6 +20,13 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_video.py
 	$(BIN)/python -m pytest tests/test_video.py  # sends itself Ctrl-C, which test workers do not always pass on
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m soak -v --durations 0
+
+coverage: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_video.py --cov --cov-report=
+	$(BIN)/python -m pytest tests/test_video.py --cov --cov-append --cov-report=term-missing:skip-covered
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

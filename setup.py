@@ -51,8 +51,10 @@ setup(
         "video": [PYAV],
         "export": ONNX,
         "demo": [GRADIO],
+        "fuzz": ["atheris>=3.0"],  # has no wheels for every Python; only tests/fuzz needs it
         "test": [
             "pytest>=8",
+            "pytest-cov>=5",
             "pytest-xdist>=3",
             "ruff>=0.9",
             "mypy>=1.11",
