@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -29,9 +31,17 @@ def worker_map(workers: int) -> Iterator[Map]:
 
 
 def _settle() -> None:
-    """One core a process; Ctrl-C is for the parent, which stops its workers."""
+    """One core a process; Ctrl-C is for the parent, which stops its workers, and takes them along when it is killed."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # nobody would ever give this worker anything else to do
 
 
 def ahead(

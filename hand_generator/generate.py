@@ -256,6 +256,7 @@ def _write_manifest(path: Path, rows: list[Row]) -> None:
 @contextmanager
 def _table(path: Path) -> Iterator[tuple[csv.DictWriter[str], TextIO]]:
     """A new table with its heading, to write rows to; and the file that it is written in."""
+    path.unlink(missing_ok=True)  # a link of that name would be followed
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:  # names may be any bytes
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -259,6 +262,42 @@ def test_what_is_killed_leaves_whole_files_and_is_finished_by_the_same_command(
             for path in out.rglob("*"):  # the next kills are of new work
                 if path.is_file():
                     path.unlink()
+
+
+WORKERS = """
+import time
+from faceparse.parallel import worker_map
+
+if __name__ == "__main__":
+    with worker_map(2) as map_in_workers:
+        print(*map_in_workers(abs, [1, 2]), flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are listed as Linux does")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(WORKERS)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    script = [sys.executable, str(tmp_path / "script.py")]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, env=environment, start_new_session=True) as parent:
+        assert parent.stdout is not None and parent.stdout.readline()  # the workers are at work
+        parent.kill()
+    for _ in range(300):
+        left = [path for path in Path("/proc").glob("[0-9]*/stat") if in_session(path, parent.pid)]
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{left} are left")
+
+
+def in_session(stat: Path, session: int) -> bool:
+    """Whether a process, by its file in /proc, belongs to a session and has not ended."""
+    try:
+        state, _, _, number = stat.read_text().rpartition(")")[2].split()[:4]
+    except OSError:
+        return False
+    return int(number) == session and state != "Z"
 
 
 # full disks

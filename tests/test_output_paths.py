@@ -329,8 +329,8 @@ def test_the_hand_generator_refuses_to_write_to_what_it_reads_under_another_name
     assert contents(tmp_path) == before
 
 
-def test_the_hand_generator_replaces_no_face_by_way_of_a_link(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_hand_generator_follows_no_link_and_replaces_no_face_by_way_of_one(
+    tmp_path: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = tmp_path / "fahand/0.jpg"
     images.write_rgb(real, np.full((32, 32, 3), 90, np.uint8))
@@ -346,3 +346,8 @@ def test_the_hand_generator_replaces_no_face_by_way_of_a_link(
     assert generate(argv) == 1
     assert "a.jpg is read and would be replaced by" in capsys.readouterr().err
     assert real.read_bytes() == before
+    real.rename(tmp_path / "faces/a.jpg")
+    for name in ("fahand/0.jpg", "fahand/manifest.csv", "fahand/.manifest.csv", "mahand/0.png"):
+        linked(tmp_path / name, elsewhere / "a.png")
+    assert generate(argv) == 0
+    assert not any(path.is_symlink() for path in (tmp_path / "fahand").iterdir())
