@@ -3,19 +3,23 @@
     python -m tests.fuzz pictures -max_total_time=300
     python -m tests.fuzz weights -max_total_time=300
 
-A finding is any error but the one that the reader promises; it is written to the folder one is in. Whatever else
-libFuzzer takes may follow. New files that reach new code go into out/fuzz; the corpus in git stays small.
+A finding is any error but the one that the reader promises; it is written to out/fuzz. Whatever else libFuzzer takes may
+follow. New files that reach new code go into out/fuzz, too; the corpus in git stays small.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import random
 import struct
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import atheris
 
@@ -56,6 +60,34 @@ def weights(data: bytes) -> None:
         assert len(str(error).splitlines()) == 1 and str(path) in str(error)
 
 
+ODD = (None, True, 0, -1, 3, 4097, 2**31, 2**63, 10**30, 0.5, math.nan, math.inf, "", "x" * 300, "a\nb", [], {}, [[]])
+"""What a value of a description is changed to."""
+
+
+def twisted(value: Any, rng: random.Random) -> Any:
+    """JSON with one value changed, at any depth, also in JSON that is text in JSON."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        with suppress(ValueError):
+            return json.dumps(twisted(json.loads(value), rng))
+    if not isinstance(value, dict | list) or not value or rng.random() < 0.05:
+        return rng.choice(ODD)
+    key = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+    if rng.random() < 0.1:
+        del value[key]
+    else:
+        value[key] = twisted(value[key], rng)
+    return value
+
+
+def change(data: bytes, largest: int, seed: int) -> bytes:
+    """libFuzzer's own changes, or one in the JSON of a description, which stays JSON."""
+    rng = random.Random(seed)
+    if data[:1] == b"\1" and rng.random() < 0.7:
+        with suppress(ValueError, RecursionError):
+            return b"\1" + json.dumps(twisted(json.loads(data[1:]), rng)).encode()[: largest - 1]
+    return atheris.Mutate(data, largest)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {"pictures": pictures, "weights": weights}
 
 whole = GOLDEN.read_bytes()
@@ -82,6 +114,7 @@ if __name__ == "__main__":
         (found / f"seed{number}").write_bytes(seed)
     corpus = HERE / name
     given = [str(found), *([str(corpus)] if corpus.is_dir() else [])]
-    words = [f"-dict={HERE / 'words.dict'}"] if name == "weights" else []
-    atheris.Setup([sys.argv[0], *words, "-rss_limit_mb=2000", "-timeout=10", *flags, *given], TARGETS[name])
+    limits = ["-rss_limit_mb=2000", "-timeout=30", f"-artifact_prefix={found.parent}/"]
+    own = {"custom_mutator": change} if name == "weights" else {}
+    atheris.Setup([sys.argv[0], *limits, *flags, *given], TARGETS[name], **own)
     atheris.Fuzz()
