@@ -3,8 +3,8 @@
     python -m tests.fuzz pictures -max_total_time=300
     python -m tests.fuzz weights -max_total_time=300
 
-A finding is any error but the one that the reader promises; it is written to out/fuzz. Whatever else libFuzzer takes may
-follow. New files that reach new code go into out/fuzz, too; the corpus in git stays small.
+A finding is any error but the one that the reader promises; it is written to out/fuzz. Whatever else libFuzzer takes
+may follow. New files that reach new code go into out/fuzz, too; the corpus in git stays small.
 """
 
 from __future__ import annotations
