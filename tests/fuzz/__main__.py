@@ -23,15 +23,17 @@ from typing import Any
 
 import atheris
 
+HERE = Path(__file__).parent
+GOLDEN = HERE.parent / "golden" / "format1.safetensors"
+
 with atheris.instrument_imports(include=["PIL", "faceparse"]):
     from PIL import Image
 
     from faceparse import checkpoint, images
 
-    Image.init()  # reads all formats' modules, so that they are watched, too
+    Image.init()  # all that either imports later is to be watched, too
+    checkpoint.load(GOLDEN)
 
-HERE = Path(__file__).parent
-GOLDEN = HERE.parent / "golden" / "format1.safetensors"
 FILE = Path(mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)) / "file"
 
 
