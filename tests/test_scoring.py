@@ -36,7 +36,7 @@ class Echo:
     labels: LabelSet
     device: torch.device = CPU
 
-    def small(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def seen(self, pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [np.ascontiguousarray(picture[..., 0]) for picture in pictures]
 
     def decided(self, small: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
