@@ -129,7 +129,7 @@ def measured(axis: str, value: int) -> tuple[float, float]:
         forget_peak()
         before, start = peak(), time.perf_counter()
         work()
-        return time.perf_counter() - start, peak() - before
+        return time.perf_counter() - start, max(0.0, peak() - before)
 
 
 def peak() -> float:

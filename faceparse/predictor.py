@@ -32,6 +32,9 @@ from faceparse.zoom import Zoomed, joined, looks
 BAND_VALUES = 1 << 22
 """Probabilities held at the picture's size at a time (16 MB): a 12000x9000 photo is decided in bands of rows."""
 
+TILE = 256
+"""Side of the squares, in the picture's pixels, in which the likeliest of many classes is looked for."""
+
 ZOOMS = ("auto", "none")
 """Whether faces that are small in a picture are looked at again."""
 
@@ -155,6 +158,8 @@ class Predictor:
 
     def decided(self, small: np.ndarray | Zoomed, size_hw: tuple[int, int]) -> np.ndarray:
         """The mask, uint8 (H, W), out of what `small` says, at any size, or `seen`, at the picture's own."""
+        if not (self.labels.is_binary or isinstance(small, Zoomed) or _shrinks(small.shape[1:], size_hw)):
+            return _likeliest_at(small, size_hw)
         mask = np.empty(size_hw, np.uint8)
         for rows, band in _bands(small, size_hw):
             mask[rows] = (band[0] > 0.5) * np.uint8(FOREGROUND) if self.labels.is_binary else _likeliest(band)
@@ -242,6 +247,36 @@ def _bands(small: np.ndarray | Zoomed, size_hw: tuple[int, int]) -> Iterator[tup
         yield rows, joined(band, rows, faces, height)
 
 
+def _likeliest_at(small: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W): the class of the largest of float32 (K, h, w), which are bilinear in between; H >= h, W >= w.
+
+    Tile by tile, of the classes alone that may be the largest there: in most tiles it is one, which needs no sums.
+    """
+    mask = np.empty(size_hw, np.uint8)
+    columns = [_between(start, small.shape[2], size_hw[1]) for start in range(0, size_hw[1], TILE)]
+    for top in range(0, size_hw[0], TILE):
+        rows, down = _between(top, small.shape[1], size_hw[0])
+        for left, (cols, across) in zip(range(0, size_hw[1], TILE), columns, strict=True):
+            part = small[:, rows, cols]
+            ids = np.flatnonzero(part.max(axis=(1, 2)) >= part.min(axis=(1, 2)).max())
+            tile = mask[top : top + TILE, left : left + TILE]
+            tile[:] = ids[0] if len(ids) == 1 else ids[_likeliest(down @ part[ids] @ across.T)]
+    return mask
+
+
+def _between(start: int, small: int, full: int) -> tuple[slice, np.ndarray]:
+    """Of `small` values spread over `full` places, those around the tile at `start`; their shares, float32 (n, k)."""
+    places = np.arange(start, min(start + TILE, full))
+    at = np.clip((places + 0.5) * small / full - 0.5, 0, small - 1)
+    low = at.astype(int)
+    high = np.minimum(low + 1, small - 1)
+    shares = np.zeros((len(places), high[-1] + 1 - low[0]), np.float32)
+    each = np.arange(len(places))
+    shares[each, high - low[0]] = at - low
+    shares[each, low - low[0]] += 1 - (at - low)
+    return slice(low[0], high[-1] + 1), shares
+
+
 def _likeliest(band: np.ndarray) -> np.ndarray:
     """uint8 (rows, W): the class of the largest of float32 (K, rows, W), in a sixth of the time of `argmax(axis=0)`."""
     largest, ids = band[0].copy(), np.zeros(band.shape[1:], np.uint8)
@@ -253,5 +288,9 @@ def _likeliest(band: np.ndarray) -> np.ndarray:
 
 def _stretched(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     """float32 (h, w) -> (height, width): averaged where it shrinks, bilinear where it grows."""
-    shrinks = height < plane.shape[0] or width < plane.shape[1]
-    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    by = cv2.INTER_AREA if _shrinks(plane.shape, (height, width)) else cv2.INTER_LINEAR
+    return cv2.resize(plane, (width, height), interpolation=by)
+
+
+def _shrinks(hw: Sequence[int], to_hw: Sequence[int]) -> bool:
+    return to_hw[0] < hw[0] or to_hw[1] < hw[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -335,3 +336,22 @@ def test_a_model_answers_its_own_set_by_name() -> None:
     assert load(labels="face").labels == FACE
     with pytest.raises(ValueError, match="can't be made of"):
         load("face", labels="hair")
+
+
+@pytest.mark.parametrize(
+    ("classes", "hw", "full_hw"), [(19, (32, 24), (600, 411)), (3, (1, 1), (5, 7)), (150, (9, 20), (9, 333))]
+)
+def test_the_likeliest_class_is_that_of_all_planes_brought_to_full_size(
+    classes: int, hw: tuple[int, int], full_hw: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(0)
+    spots = cv2.resize(rng.random((3, 2, classes), np.float32), hw[::-1]).reshape(*hw, classes)
+    for sharpness in (1, 30):  # most tiles may have many winners, or one
+        small = np.ascontiguousarray((spots**sharpness).transpose(2, 0, 1))
+        full = np.stack([cv2.resize(plane, full_hw[::-1], interpolation=cv2.INTER_LINEAR) for plane in small])
+        assert (predictor._likeliest_at(small, full_hw) == full.argmax(axis=0)).mean() > 0.9999  # but for rounding
+
+
+def test_a_class_that_is_nowhere_the_likeliest_on_the_small_map_can_be_so_in_between() -> None:
+    small = np.array([[[0.5, 0.0]], [[0.4, 0.4]], [[0.0, 0.5]]], np.float32)  # (3, 1, 2): middle .25, .4, .25
+    assert predictor._likeliest_at(small, (1, 8)).tolist() == [[0, 0, 0, 1, 1, 2, 2, 2]]
