@@ -345,9 +345,9 @@ def test_the_likeliest_class_is_that_of_all_planes_brought_to_full_size(
     classes: int, hw: tuple[int, int], full_hw: tuple[int, int]
 ) -> None:
     rng = np.random.default_rng(0)
-    spots = cv2.resize(rng.random((3, 2, classes), np.float32), hw[::-1]).reshape(*hw, classes)
+    spots = np.stack([cv2.resize(plane, hw[::-1]) for plane in rng.random((classes, 3, 2), np.float32)])
     for sharpness in (1, 30):  # most tiles may have many winners, or one
-        small = np.ascontiguousarray((spots**sharpness).transpose(2, 0, 1))
+        small = spots**sharpness
         full = np.stack([cv2.resize(plane, full_hw[::-1], interpolation=cv2.INTER_LINEAR) for plane in small])
         assert (predictor._likeliest_at(small, full_hw) == full.argmax(axis=0)).mean() > 0.9999  # but for rounding
 
