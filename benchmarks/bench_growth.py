@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import multiprocessing
 import os
 import platform
@@ -41,6 +40,9 @@ from faceparse.predictor import Predictor
 SIDE = 512
 DIFFERENT = 20
 """Drawn pictures in a folder; the others are links to them."""
+
+FLOOR = {"seconds": 0.02, "MB": 1.0}
+"""Where the scales of the plot begin; all are of four powers of ten."""
 
 Work = Callable[[], object]
 
@@ -117,7 +119,6 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"| {value} | {seconds:.3g} | {megabytes:.0f} |", flush=True)
     if args.plot:
         draw(curves, args.plot)
-        args.plot.with_suffix(".json").write_text(json.dumps(curves))
     return 0
 
 
@@ -144,7 +145,7 @@ def forget_peak() -> None:
 
 
 def draw(curves: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
-    """A panel for each axis, both scales logarithmic: seconds at the left, MB at the right."""
+    """A panel for each axis, all scales logarithmic: seconds at the left, MB at the right."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -153,13 +154,16 @@ def draw(curves: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
     figure, panels = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3.4), squeeze=False)
     for (axis, points), panel in zip(curves.items(), panels[0], strict=True):
         values, seconds, megabytes = zip(*points, strict=True)
-        panel.loglog(values, seconds, "o-", color="tab:blue")
-        panel.set(title=axis, xlabel=AXES[axis][2])
-        panel.set_ylabel("seconds", color="tab:blue")
-        panel.grid(alpha=0.3)
         right = panel.twinx()
-        right.loglog(values, [max(1.0, one) for one in megabytes], "s--", color="tab:red")
-        right.set_ylabel("MB", color="tab:red")
+        for side, numbers, style, name in ((panel, seconds, "o-", "seconds"), (right, megabytes, "s--", "MB")):
+            colour = "tab:blue" if side is panel else "tab:red"
+            side.loglog(values, [max(FLOOR[name], number) for number in numbers], style, color=colour)
+            side.set_ylabel(name, color=colour)
+            side.set_ylim(FLOOR[name], 1e4 * FLOOR[name])
+            side.set_xticks(values, [f"{value:,}" for value in values], minor=False)
+            side.set_xticks([], minor=True)
+        panel.set(title=axis, xlabel=AXES[axis][2])
+        panel.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
 
