@@ -118,9 +118,10 @@ class Background:
             return cutout
         if self._scene is None:
             return over(cutout, blurred(picture, alpha, self.blur))
-        if self._fitted is None or self._fitted.shape[:2] != alpha.shape:
-            self._fitted = covering(self._scene, (alpha.shape[0], alpha.shape[1]))
-        return over(cutout, self._fitted)
+        fitted = self._fitted  # other threads may ask at other sizes meanwhile
+        if fitted is None or fitted.shape[:2] != alpha.shape:
+            fitted = self._fitted = covering(self._scene, (alpha.shape[0], alpha.shape[1]))
+        return over(cutout, fitted)
 
 
 def _box(plane: np.ndarray) -> np.ndarray:

@@ -261,7 +261,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 def remove_half_written(folder: Path) -> None:
     """Delete what `written_whole` left in a folder when it was killed; for folders that nobody else writes to."""
     for path in folder.glob("." + "[0-9a-f]" * 16 + f".*{_HALF_WRITTEN}*"):
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def check_apart(read: Iterable[Path], written: Iterable[Path]) -> None:

@@ -9,8 +9,10 @@ faces that are small in the picture are looked at again, each for itself.
 from __future__ import annotations
 
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -80,6 +82,7 @@ class Predictor:
         self._mirrored = labels.mirror_table[: len(labels)].tolist()
         self.preprocess = preprocess
         self.about = about or {}
+        self._one_batch = threading.Lock()  # on a GPU: its memory has room for a batch, and MPS for one thread
 
     def __call__(self, picture: Picture) -> np.ndarray:
         """The mask, uint8 (H, W). Raises ValueError for what is no picture."""
@@ -129,6 +132,10 @@ class Predictor:
         return [answers[index] for index in range(len(inputs))]
 
     def _ask(self, batch: Tensor, planes: list[list[int]]) -> np.ndarray:  # (B, 3, h, w) -> (B, C, h, w)
+        with nullcontext() if self.device.type == "cpu" else self._one_batch:
+            return self._asked(batch, planes)
+
+    def _asked(self, batch: Tensor, planes: list[list[int]]) -> np.ndarray:
         batch = batch.to(self.device, memory_format=torch.channels_last)
         p = self.model(batch).float().softmax(dim=1)
         if self.flip:
@@ -258,7 +265,8 @@ def _likeliest_at(small: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
         rows, down = _between(top, small.shape[1], size_hw[0])
         for left, (cols, across) in zip(range(0, size_hw[1], TILE), columns, strict=True):
             part = small[:, rows, cols]
-            ids = np.flatnonzero(part.max(axis=(1, 2)) >= part.min(axis=(1, 2)).max())
+            never = part.max(axis=(1, 2)) < part.min(axis=(1, 2)).max()  # of what is no number, none
+            ids = np.flatnonzero(~never)
             tile = mask[top : top + TILE, left : left + TILE]
             tile[:] = ids[0] if len(ids) == 1 else ids[_likeliest(down @ part[ids] @ across.T)]
     return mask

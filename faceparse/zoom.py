@@ -81,6 +81,11 @@ class Box(NamedTuple):
         return max(self.bottom - self.top, self.right - self.left)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no pixel is inside."""
+        return self.bottom <= self.top or self.right <= self.left
+
+    @property
     def part(self) -> tuple[slice, slice]:
         """Rows and columns."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
@@ -171,6 +176,8 @@ def looks(picture: np.ndarray, finder: np.ndarray, ask: Ask, size: int) -> tuple
             if not face and not _called(finder, coarse, shape):
                 continue
             part = box if face else coarse.widened(round(coarse.side * MARGIN)).within(box)
+            if part.is_empty:  # it looked again elsewhere, and saw no face there either
+                continue
             if all(part.iou(other.box) < AGAIN for other in taken):
                 seen_before = (face or coarse).side * max(finder.shape) / max(shape)
                 share = float(np.interp(seen_before, (FAINT, WELL), (1, 0.5)))

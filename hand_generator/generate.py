@@ -221,7 +221,7 @@ def _paste_all(args: argparse.Namespace, tasks: list[Task], kept: list[Row], map
                 bar.update(len(results))
     finally:
         _write_manifest(args.fahand_dir / MANIFEST, kept + made)
-        (args.fahand_dir / JOURNAL).unlink(missing_ok=True)
+    (args.fahand_dir / JOURNAL).unlink(missing_ok=True)  # not after Ctrl-C: workers finish what they are at
     return len(made), failed
 
 

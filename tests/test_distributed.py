@@ -219,7 +219,7 @@ def test_more_processes_than_gpus_are_refused(second_of_two: None, monkeypatch: 
 
 
 def test_a_process_that_another_has_left_says_so(second_of_two: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backends: None)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_args, **_flags: None)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     with pytest.raises(ConnectionError, match="another process of this run has ended"), joined("cpu"):
         raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:4321")

@@ -355,3 +355,8 @@ def test_the_likeliest_class_is_that_of_all_planes_brought_to_full_size(
 def test_a_class_that_is_nowhere_the_likeliest_on_the_small_map_can_be_so_in_between() -> None:
     small = np.array([[[0.5, 0.0]], [[0.4, 0.4]], [[0.0, 0.5]]], np.float32)  # (3, 1, 2): middle .25, .4, .25
     assert predictor._likeliest_at(small, (1, 8)).tolist() == [[0, 0, 0, 1, 1, 2, 2, 2]]
+
+
+def test_classes_whose_probability_is_no_number_end_in_no_error() -> None:
+    small = np.full((3, 4, 4), np.nan, np.float32)
+    assert predictor._likeliest_at(small, (9, 9)).tolist() == [[0] * 9] * 9

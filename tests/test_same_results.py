@@ -81,6 +81,6 @@ def test_scores_do_not_depend_on_the_order_of_the_pictures(tmp_path: Path) -> No
     for order in ([0, 1, 2], [2, 0, 1]):
         scores = Scores(FACE)
         for i in order:
-            assert not scores.add(places[i], np.zeros((20, 30, 3), np.uint8), answers[i])
+            assert not scores.add(scores.measure(places[i], np.zeros((20, 30, 3), np.uint8), answers[i]))
         tables.append({measure: values[0] for measure, values in scores.report().classes.items()})
     assert all(tables[0][measure] == pytest.approx(tables[1][measure], nan_ok=True) for measure in tables[0])

@@ -170,7 +170,7 @@ def test_two_large_pictures_are_never_held_at_a_time(tmp_path: Path, monkeypatch
         meeting = Meeting()
         meeting.both = threading.Barrier(2, timeout=0.2)
         monkeypatch.setattr(predictor, "load", lambda *_: meeting)
-        monkeypatch.setattr(pictures, "BATCH_PIXELS", 40 * 30 - 1)
+        monkeypatch.setattr(pictures, "PIXELS_AT_ONCE", 2 * 40 * 30 - 1)
         for number in range(2):
             picture(tmp_path / f"in/{number}.png")
         with pytest.raises(threading.BrokenBarrierError):  # they never meet

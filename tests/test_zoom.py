@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -283,3 +284,18 @@ def test_segment_zooms_as_it_is_told(name: str, found: bool, tmp_path: Path, mon
     flags = ["--save_path", str(tmp_path / "out"), "--zoom", name, "--background", "#00ff00"]
     assert command.main([str(tmp_path / "photo.png"), *flags]) == 0
     assert read_mask(tmp_path / "out" / "photo.png").any() == found
+
+
+def test_a_look_that_moves_to_another_place_and_shows_nothing_there_is_no_look() -> None:
+    finder = np.zeros((96, 96), np.float32)
+    finder[40:60, 40:60] = 0.9
+    asked = 0
+
+    def ask(pictures: Sequence[np.ndarray]) -> list[np.ndarray]:
+        nonlocal asked
+        answers = np.zeros((len(pictures), 2, 96, 96), np.float32)
+        answers[0, :, :4, :4] = asked == 0  # the first look shows a face in its corner, none is there later
+        asked += 1
+        return list(answers)
+
+    assert zoom.looks(np.zeros((400, 400, 3), np.uint8), finder, ask, 400) == () and asked == 2

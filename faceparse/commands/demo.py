@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
-from threading import Event
+import time
 
 from faceparse.commands import Parser, finish, whole_from
 
@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     with serving(args.host, args.port, args.open) as url:
         print(f"{url} is open until Ctrl-C ends it", flush=True)
         try:
-            Event().wait()
+            while True:
+                time.sleep(1)  # Windows hears no Ctrl-C in a wait without end
         except KeyboardInterrupt:
             print("closed")
     return 0

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from faceparse.commands.places import Place
-    from faceparse.commands.scoring import Scores
+    from faceparse.commands.scoring import Measured, Scores
     from faceparse.cutout import Background
     from faceparse.predictor import Predictor
     from faceparse.zoom import Zoomed
@@ -26,7 +27,8 @@ BATCH_PIXELS = 1 << 25
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors after which no other mask can be written either."""
 
-_one_large_picture = threading.Lock()  # two of 100 megapixels at a time would need 2 GB
+PIXELS_AT_ONCE = 1 << 26
+"""Pixels that all threads hold together, unless a single picture has more: one of 100 megapixels takes 1 GB."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Outputs:
     predictor: Predictor
     overlay: bool = False
     background: Background | None = None
+    scores: Scores | None = None
 
     def write(self, place: Place, picture: np.ndarray, seen: np.ndarray | Zoomed) -> Answered:
         """Write all of one picture, uint8 (H, W, 3) RGB, of which `Predictor.seen` answered `seen`."""
@@ -44,7 +47,7 @@ class Outputs:
         written = not problems
         problems += self._write_overlay(place, picture, mask) if self.overlay else []
         problems += self._write_cutout(place, picture, seen, self.background) if self.background else []
-        return Answered(place, written, problems, picture, mask)
+        return Answered(place, written, problems, self.scores.measure(place, picture, mask) if self.scores else None)
 
     def _write_mask(self, place: Place, mask: np.ndarray) -> list[str]:
         """Write the mask, class ids as a palette PNG; one sentence where it can't be written."""
@@ -81,22 +84,48 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Answered:
-    """What came of a picture: its uint8 (H, W, 3) RGB and its mask (H, W), unless it could not be read."""
+    """What came of a picture; how its mask compares with the true one where scores are asked for."""
 
     place: Place
     written: bool
     problems: Sequence[str]
-    picture: np.ndarray | None = None
-    mask: np.ndarray | None = None
+    measured: Measured | None = None
+
+
+class Room:
+    """Room for so many pixels, which threads share; what has more than all of it goes alone."""
+
+    def __init__(self, pixels: int):
+        self._free = self._all = pixels
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def for_pixels(self, pixels: int) -> Iterator[None]:
+        """Wait until there is room for them; it is theirs in the block."""
+        wanted = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
+def pictures_at_once(predictor: Predictor, batch_size: int) -> int:
+    """How many pictures go through the network together: `batch_size` on a GPU; on a CPU, one in each thread."""
+    return 1 if predictor.device.type == "cpu" else batch_size
 
 
 def segment_pictures(
-    places: Sequence[Place], outputs: Outputs, batch_size: int = 8, scores: Scores | None = None, verbose: bool = False
+    places: Sequence[Place], outputs: Outputs, batch_size: int = 1, verbose: bool = False
 ) -> tuple[dict[str, str], list[str]]:
     """Write the mask of every picture that can be read: picture -> mask, and one sentence for each problem.
 
-    A CPU works on one picture in each core, a GPU on `batch_size` while other threads read and write. `verbose` names
-    each mask on stderr instead of drawing a bar. Raises OSError when the disk is full.
+    Each core works on a batch of its own, see `pictures_at_once`. `verbose` names each mask on stderr instead of
+    drawing a bar. Raises OSError when the disk is full.
     """
     from tqdm import tqdm
 
@@ -105,25 +134,20 @@ def segment_pictures(
 
     written: dict[str, str] = {}
     problems: list[str] = []
-
-    def answered(batch: list[Place]) -> list[Answered]:
-        done = segment_batch(batch, outputs)
-        return done if scores else [Answered(one.place, one.written, one.problems) for one in done]  # frees pictures
-
+    answered = partial(segment_batch, outputs=outputs, room=Room(PIXELS_AT_ONCE))
     with (
         one_thread_each() if len(places) > 1 else nullcontext(1) as cores,
         tqdm(total=len(places), unit="picture", disable=verbose) as progress,
     ):
-        at_once = 1 if outputs.predictor.device.type == "cpu" else batch_size
-        for done in ahead(batches(places, at_once), answered, min(cores, MOST_AT_ONCE)):
+        for done in ahead(batches(places, batch_size), answered, min(cores, MOST_AT_ONCE)):
             for one in done:
                 problems += one.problems
                 if one.written:
                     written[str(one.place.picture)] = str(one.place.mask)
                     if verbose:
                         print(f"{one.place.picture} -> {one.place.mask}", file=sys.stderr)
-                if scores and one.picture is not None and one.mask is not None:
-                    problems += scores.add(one.place, one.picture, one.mask)
+                if outputs.scores and one.measured:
+                    problems += outputs.scores.add(one.measured)
             progress.update(len(done))
     return written, problems
 
@@ -153,14 +177,13 @@ def pixels_of(picture: Path) -> int:
     return height * width
 
 
-def segment_batch(batch: Sequence[Place], outputs: Outputs) -> list[Answered]:
+def segment_batch(batch: Sequence[Place], outputs: Outputs, room: Room) -> list[Answered]:
     """Read the pictures of a batch, ask for them together, and write what came of each."""
     from faceparse.images import UnreadableImage, read_rgb
 
     done: dict[Place, Answered] = {}
     readable: list[tuple[Place, np.ndarray]] = []
-    large = len(batch) == 1 and pixels_of(batch[0].picture) > BATCH_PIXELS
-    with _one_large_picture if large else nullcontext():
+    with room.for_pixels(sum(pixels_of(place.picture) for place in batch)):
         for place in batch:
             try:
                 readable.append((place, read_rgb(place.picture)))

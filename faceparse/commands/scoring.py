@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -19,6 +21,17 @@ WORST = 8
 _ROWS, _BOUNDARY, _SEEN = 9, slice(3, 7), 8  # of a picture's counts, see `Scores.counts`
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one mask comes to: its confusion, its counts as in `Scores.counts`, its view; or the problem with it."""
+
+    problem: str = ""
+    missing: bool = False
+    pixels: np.ndarray | None = None
+    counts: np.ndarray | None = None
+    shown: Shown | None = None
+
+
 class Scores:
     """Counts of each class of `labels` over all masks added, picture by picture."""
 
@@ -32,23 +45,36 @@ class Scores:
         self.worst: list[Shown] = []
         self.missing = 0
 
-    def add(self, place: Place, picture: np.ndarray, mask: np.ndarray) -> list[str]:
-        """Count one predicted mask, uint8 (H, W); the problems, one sentence each, that kept it from being counted.
+    def add(self, measured: Measured) -> list[str]:
+        """Count one mask; the problem, one sentence, that keeps it from being counted."""
+        self.missing += measured.missing
+        if measured.pixels is None or measured.counts is None:
+            return [measured.problem]
+        self.confusion.counts += measured.pixels
+        self.counts.append(measured.counts)
+        if measured.shown and self._is_among_worst(measured.shown.score):
+            self.worst = sorted([*self.worst, measured.shown], key=lambda one: one.score)[:WORST]
+        return []
+
+    def measure(self, place: Place, picture: np.ndarray, mask: np.ndarray) -> Measured:
+        """What one predicted mask, uint8 (H, W), comes to. It changes nothing here: threads may call it.
 
         `picture` is uint8 (H, W, 3) RGB.
         """
         if place.truth is None:
-            self.missing += 1
-            return [f"{place.picture}: no true mask with this stem in --masks_path"]
+            return Measured(f"{place.picture}: no true mask with this stem in --masks_path", missing=True)
         try:
             truth = self._read_truth(place, mask.shape)
         except ValueError as error:  # unreadable, of another size, or with ids out of range
-            return [str(error)]
+            return Measured(str(error))
         ids = mask // FOREGROUND if self.labels.is_binary else mask
         if ids.shape != truth.shape:
             ids = cv2.resize(ids, truth.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        self._rank(place, picture, truth, ids, self._count(ids, truth))
-        return []
+        pixels, counts, score = self._count(ids, truth)
+        shown = None
+        if self._is_among_worst(score):  # of those added so far: later there are more
+            shown = Shown(place.picture, score, side_by_side(picture, truth, ids, self.labels))
+        return Measured(pixels=pixels, counts=counts, shown=shown)
 
     def join(self, later: Scores) -> None:
         """Add what was counted elsewhere, of pictures that come after these, as if they had been added here."""
@@ -74,24 +100,19 @@ class Scores:
         images.check_sizes(place.picture, mask_hw, place.truth, values.shape)
         return to_ids(values, self.labels, is_binary(place.truth, values, self.labels))
 
-    def _count(self, ids: np.ndarray, truth: np.ndarray) -> float:
-        """Add the counts of one picture; its mean Dice over the foreground classes that it or its truth has."""
+    def _count(self, ids: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Confusion and counts of one picture; its mean Dice over the foreground classes that it or its truth has."""
         confusion, boundary = Confusion(len(self.labels)), Boundary(len(self.labels))
         confusion.add(ids, truth)
         boundary.add(ids, truth)
-        self.confusion.counts += confusion.counts
         dice = confusion.dice()
         dice = np.append(dice, metrics.mean(dice[1:]))
         pixels = np.pad(np.stack([*confusion.sums(), *boundary.counts]), ((0, 0), (0, 1)))
-        self.counts.append(np.vstack([pixels, np.nan_to_num(dice), ~np.isnan(dice)]))
-        return float(dice[-1])
+        return confusion.counts, np.vstack([pixels, np.nan_to_num(dice), ~np.isnan(dice)]), float(dice[-1])
 
-    def _rank(self, place: Place, picture: np.ndarray, truth: np.ndarray, ids: np.ndarray, score: float) -> None:
-        """Keep the picture if it is among the worst; one without any foreground has no score."""
-        if np.isnan(score) or (len(self.worst) == WORST and score >= self.worst[-1].score):
-            return
-        shown = Shown(place.picture, score, side_by_side(picture, truth, ids, self.labels))
-        self.worst = sorted([*self.worst, shown], key=lambda one: one.score)[:WORST]
+    def _is_among_worst(self, score: float) -> bool:
+        """Whether a picture is to be shown; one without any foreground has no score."""
+        return not np.isnan(score) and (len(self.worst) < WORST or score < self.worst[-1].score)
 
 
 def _class_scores(counts: np.ndarray) -> dict[str, np.ndarray]:

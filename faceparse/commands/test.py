@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from faceparse.commands import Parser, finish, whole_from
-from faceparse.commands.pictures import Outputs, segment_pictures
+from faceparse.commands.pictures import Outputs, pictures_at_once, segment_pictures
 from faceparse.commands.video import number_from, segment_videos, video_source
 from faceparse.distributed import Ranks, joined
 from faceparse.labels import LABEL_SETS
@@ -194,8 +194,6 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
         return held_out(places, args.split) if args.split else places, video_places
 
     places, video_places = ranks.first(find)  # before any other has written a mask
-    mine = places[ranks.share(len(places), args.batch_size)]
-
     from faceparse.commands.scoring import Scores  # after the places: torch takes seconds, a wrong path none
     from faceparse.predictor import load
 
@@ -204,9 +202,11 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
     start = time.perf_counter()
     written: dict[str, str] = {}
     problems: list[str] = []
+    at_once = pictures_at_once(predictor, args.batch_size)
+    mine = places[ranks.share(len(places), at_once)]
     if mine:
-        outputs = Outputs(predictor, args.overlay, background)
-        written, problems = segment_pictures(mine, outputs, args.batch_size, scores, args.verbose)
+        outputs = Outputs(predictor, args.overlay, background, scores)
+        written, problems = segment_pictures(mine, outputs, at_once, args.verbose)
     for other_written, other_problems, other_scores in ranks.gathered((written, problems, scores))[1:]:
         written |= other_written
         problems += other_problems

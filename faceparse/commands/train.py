@@ -8,6 +8,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
     one_thread()  # before any worker is forked: OpenCV's thread pool does not survive a fork
     torch.manual_seed(args.seed)
     args.weights_dir = args.weights_dir or ranks.first(lambda: run_folder(args.runs_dir, args.resume))
-    check_folder(args)
+    ranks.first(lambda: check_folder(args))
     model, design, preprocess = build_model(args, labels)
     args.arch, args.encoder, args.widths = design.architecture, design.encoder, design.widths  # for the record
     with ranks.first_goes_ahead():  # it remembers which masks are sound
@@ -135,7 +136,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
             ):
                 if not step.finite:
                     left_out += 1
-                    keep(NON_FINITE, epoch, along)
+                    ranks.first(partial(keep, NON_FINITE, epoch, along))  # before another one ends the run
                     not_finite(args, step.loss, left_out, names_of(draws, data, along.steps - 1))
                 tell(step.loss)
                 if time.perf_counter() - kept > args.save_minutes * 60:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def joined(device: str | None = None) -> Iterator[Ranks]:
             need = f"{local_count()} processes need a GPU each, and this machine has {there}"
             raise ValueError(f"{need}; start as many, or say --device cpu")
         torch.cuda.set_device(number)
-    dist.init_process_group(backends)
+    patient = timedelta(days=30)  # one rank may have all the long videos; that one has died, torchrun sees
+    dist.init_process_group(backends, timeout=patient)
     try:
         yield JoinedRanks(dist.get_rank(), count)
     except RuntimeError as error:
