@@ -19,7 +19,7 @@ import numpy as np
 
 from faceparse import images
 from faceparse.bundled import BEST_FOR
-from faceparse.cutout import Background, over, soft_alpha
+from faceparse.cutout import Background, over
 from faceparse.labels import CELEBAMASK, label_set
 from faceparse.legend import add_legend
 from faceparse.predictor import Predictor, load
@@ -121,7 +121,7 @@ def drawn(view: str, picture: np.ndarray, small: np.ndarray, predictor: Predicto
     `picture` is uint8 (H, W, 3) RGB at any size, `small` what the predictor's method of that name answers.
     """
     if view in ("transparent", "blur"):
-        return Background(view).behind(picture, soft_alpha(picture, predictor.subject(small)))
+        return Background(view).behind(picture, predictor.alpha(picture, small))
     mask, labels = predictor.decided(small, picture.shape[:2]), predictor.labels
     if view == "mask":
         return mask

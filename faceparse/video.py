@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from faceparse import images
-from faceparse.cutout import Background, soft_alpha
+from faceparse.cutout import Background
 from faceparse.devices import MOST_AT_ONCE, one_thread_each
 from faceparse.parallel import ahead
 from faceparse.predictor import Predictor
@@ -178,7 +178,7 @@ class Answer:
     @cached_property
     def alpha(self) -> np.ndarray:
         """Opacity of all but the background, float32 (H, W) in 0..1, with soft edges."""
-        return soft_alpha(self.frame.image, self.predictor.subject(self.small))
+        return self.predictor.alpha(self.frame.image, self.small)
 
 
 class Smoother:
