@@ -126,7 +126,14 @@ def wall(backgrounds: list[Path], height: int, width: int, rng: np.random.Genera
     return picture
 
 
-def add_face(scene: Scene, image: np.ndarray, ids: np.ndarray, height: float, rng: np.random.Generator) -> None:
+def add_face(
+    scene: Scene,
+    image: np.ndarray,
+    ids: np.ndarray,
+    height: float,
+    rng: np.random.Generator,
+    turns: tuple[float, float] = (-TURN, TURN),
+) -> None:
     """The person of a picture, their face of that height, pixels, somewhere in the scene, over what is there."""
     face = face_of(ids, ids=True)
     if not face.any():
@@ -136,7 +143,7 @@ def add_face(scene: Scene, image: np.ndarray, ids: np.ndarray, height: float, rn
     shrunk = min(1.0, scale)  # averaged first: bilinear alone would alias
     size = max(1, round(ids.shape[1] * shrunk)), max(1, round(ids.shape[0] * shrunk))
     layers = [cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in (image, *np.float32([ids > 0, face]))]
-    matrix = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), rng.uniform(-TURN, TURN), scale / shrunk)
+    matrix = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), rng.uniform(*turns), scale / shrunk)
     tall, wide = scene.faces.shape
     margin = 0 if rng.random() < CUT else 0.55 * height
     place = [rng.uniform(min(margin, length / 2), max(length - margin, length / 2)) for length in (wide, tall)]
