@@ -186,6 +186,7 @@ TRAITS = {
     "head": Trait(yaw, {"profile": 0.25, "half turned": 0.12, "turned a little": 0.05, "frontal": 0}),
 }
 
+FACE_GROUPS = {name: trait.groups for name, trait in TRAITS.items()}
 PERSON_GROUPS = {
     "apparent skin tone": TONES,
     "the person's share of the picture": {"over half": 0.5, "a third to half": 1 / 3, "under a third": 0.0},
@@ -319,7 +320,7 @@ def table(rows: list[Row]) -> str:
             cells.append(cell)
         trait = row.trait if before is None or before.trait != row.trait else ""
         lines.append(f"| {trait} | {row.group} | {row.pictures} | {' | '.join(cells)} |")
-    chance = f"{number} gaps, of which chance alone makes about {number * LEVEL:.0f} bold"
+    chance = f"{number} gaps, of which chance alone makes about {number * LEVEL:.1f} bold"
     return "\n".join([*lines, "", f"{chance}: {alone} are bold, {together} with a dagger"])
 
 
@@ -339,11 +340,11 @@ def held_out(images_dir: Path, masks_dir: Path, split: Path) -> list[tuple[Path,
 
 
 def trait_groups(
-    traits: dict[str, Trait], numbers: dict[str, list[float]], counts: np.ndarray
+    traits: dict[str, dict[str, float]], numbers: dict[str, list[float]], counts: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Trait -> group -> counts, after all of them; a trait whose pictures make one group alone tells nothing."""
-    groups = {name: grouped(numbers[name], trait.groups, counts) for name, trait in traits.items()}
-    return {"all": {"": counts}} | groups
+    """Trait -> group -> counts, after all of them; without a trait that no picture tells."""
+    groups = {name: grouped(numbers[name], own, counts) for name, own in traits.items()}
+    return {"all": {"": counts}} | {name: own for name, own in groups.items() if own}
 
 
 def table_of(
@@ -352,48 +353,59 @@ def table_of(
     return table([row for name, own in groups.items() for row in rows_of(name, own, scores(own))])
 
 
+def answered(predictor: Predictor, picture: np.ndarray, kept: Path | None) -> np.ndarray:
+    """The mask, ids of the weights' classes, uint8 (H, W): as it is kept, or made, and kept if there is a place."""
+    if kept and kept.exists():
+        mask = images.read_mask(kept)
+    else:
+        mask = predictor(picture)
+        if kept:
+            images.write_mask(kept, mask)
+    tick()
+    return mask // FOREGROUND if predictor.labels.is_binary else mask
+
+
 def not_told(numbers: dict[str, list[float]]) -> str:
     """Of how many pictures each trait says nothing."""
     return f"not told: { {name: int(np.isnan(values).sum()) for name, values in numbers.items()} }"
 
 
 def traits_and_counts(
-    pairs: list[tuple[Path, Path]], count: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    args: argparse.Namespace, weights: str, count: Callable[[np.ndarray, np.ndarray], np.ndarray]
 ) -> tuple[dict[str, list[float]], np.ndarray]:
-    """The number of each of `TRAITS` for each picture, and what `count` makes of each picture and its mask."""
+    """The number of each of `TRAITS` for each picture, and what `count` makes of each answer and true mask."""
+    predictor = load(weights, "cpu")
     numbers: dict[str, list[float]] = {name: [] for name in TRAITS}
     counts = []
-    for pair in pairs:
+    for pair in held_out(args.faces_dir, args.masks_dir, args.faces_split):
         image, ids = images.read_pair(*pair)
-        counts.append(count(image, ids))
+        counts.append(count(answered(predictor, image, place(args, weights, pair)), ids))
         for name, trait in TRAITS.items():
             numbers[name].append(trait.measure(image, ids))
-        tick()
     return numbers, np.stack(counts)
+
+
+def place(args: argparse.Namespace, folder: str, pair: tuple[Path, Path]) -> Path | None:
+    """Where an answer is kept; None without `--out`."""
+    return args.out / folder / f"{pair[0].stem}.png" if args.out else None
 
 
 def face_part(args: argparse.Namespace) -> str:
     """The weights `face` on the held-out faces, by trait."""
-    predictor = load("face", "cpu")
-    numbers, counts = traits_and_counts(
-        held_out(args.faces_dir, args.masks_dir, args.faces_split),
-        lambda image, ids: counted(predictor(image) // FOREGROUND, FACE.table[ids], len(FACE)),
-    )
-    groups = trait_groups(TRAITS, numbers, counts)
+    numbers, counts = traits_and_counts(args, "face", lambda mask, ids: counted(mask, FACE.table[ids], len(FACE)))
+    groups = trait_groups(FACE_GROUPS, numbers, counts)
     return f"{table_of(groups, lambda _: iou_scores('face', 1))}\n{not_told(numbers)}"
 
 
 def celebamask_part(args: argparse.Namespace) -> str:
     """The weights `celebamask` on the held-out faces, by trait."""
-    predictor = load("celebamask", "cpu")
 
     def scores(groups: dict[str, np.ndarray]) -> dict[str, Score]:
         dice = {"mean Dice": partial(mean_dice, columns=common_classes(groups.values()))}
         return iou_scores("face", FACE_COLUMN) | iou_scores("hair", HAIR_COLUMN) | dice
 
-    pairs = held_out(args.faces_dir, args.masks_dir, args.faces_split)
-    numbers, counts = traits_and_counts(pairs, lambda image, ids: counted_parts(predictor(image), ids))
-    groups = trait_groups(TRAITS, numbers, counts)
+    numbers, counts = traits_and_counts(args, "celebamask", counted_parts)
+    groups = trait_groups(FACE_GROUPS, numbers, counts)
     classes = {name: len(common_classes(own.values())) for name, own in groups.items()}
     return f"{table_of(groups, scores)}\n{not_told(numbers)}\nclasses of the mean Dice: {classes}"
 
@@ -406,27 +418,25 @@ def person_part(args: argparse.Namespace) -> str:
     for pair in held_out(args.person_dir / "images", args.person_dir / "masks", args.person_dir / "split.csv"):
         image, mask = images.read_pair(*pair)
         truth = mask > FOREGROUND // 2
-        counts.append(counted(predictor(image) // FOREGROUND, truth, 2))
-        for name, number in zip(PERSON_GROUPS, (tone(image, parts(image)), float(truth.mean())), strict=True):
+        counts.append(counted(answered(predictor, image, place(args, "person", pair)), truth, 2))
+        skin = answered(parts, image, place(args, "person_parts", pair))
+        for name, number in zip(PERSON_GROUPS, (tone(image, skin), float(truth.mean())), strict=True):
             numbers[name].append(number)
-        tick()
-    groups = {name: grouped(numbers[name], PERSON_GROUPS[name], np.stack(counts)) for name in PERSON_GROUPS}
-    own = {"all": {"": np.stack(counts)}} | groups
-    return f"{table_of(own, lambda _: iou_scores('person', 1))}\n{not_told(numbers)}"
+    groups = trait_groups(PERSON_GROUPS, numbers, np.stack(counts))
+    return f"{table_of(groups, lambda _: iou_scores('person', 1))}\n{not_told(numbers)}"
 
 
 Made = Callable[[int, tuple[Path, Path]], tuple[np.ndarray, np.ndarray]]
 """Number of a face, its picture and mask -> picture to ask about, uint8 (H, W, 3) RGB; 1 where the face is, uint8."""
 
 
-def asked(args: argparse.Namespace, predictor: Predictor, make: Made) -> np.ndarray:
+def asked(args: argparse.Namespace, predictor: Predictor, make: Made, folder: str) -> np.ndarray:
     """Counts of `--faces` of the held-out faces, evenly out of all, each as `make` shows it."""
-    pairs = held_out(args.faces_dir, args.masks_dir, args.faces_split)
+    pairs = list(enumerate(held_out(args.faces_dir, args.masks_dir, args.faces_split)))
     counts = []
-    for number, pair in enumerate(pairs[:: max(1, len(pairs) // args.faces)][: args.faces]):
+    for number, pair in pairs[:: max(1, len(pairs) // args.faces)][: args.faces]:
         picture, truth = make(number, pair)
-        counts.append(counted(predictor(picture) // FOREGROUND, truth, len(FACE)))
-        tick()
+        counts.append(counted(answered(predictor, picture, place(args, folder, pair)), truth, len(FACE)))
     return np.stack(counts)
 
 
@@ -435,8 +445,8 @@ def in_scene(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A face on a wall of photos, which is the same at every height and turn."""
     rng = np.random.default_rng([SEED, number])
+    to_side = turn * rng.choice([-1, 1])
     scene = Scene(wall(backgrounds, *SCENE, rng), np.zeros(SCENE, np.uint8), [])
-    to_side = turn if number % 2 else -turn
     add_face(scene, *images.read_pair(*pair), height * SCENE[0], rng, (to_side, to_side))
     return scene.picture, np.uint8(scene.faces > 0)
 
@@ -448,25 +458,15 @@ def made_small(number: int, pair: tuple[Path, Path], side: int) -> tuple[np.ndar
     return cv2.resize(small, ids.shape[::-1], interpolation=cv2.INTER_LINEAR), FACE.table[ids]
 
 
-def heights_table(args: argparse.Namespace, predictor: Predictor) -> str:
-    backgrounds = images.list_images(args.backgrounds_dir)
-    groups = {
-        f"{height:.0%}, {height * SCENE[0]:.0f} px": asked(
-            args, predictor, partial(in_scene, backgrounds=backgrounds, height=height)
-        )
-        for height in HEIGHTS
-    }
+def heights_part(args: argparse.Namespace, zoom: str = "none") -> str:
+    """The weights `face` on scenes with faces of several heights."""
+    predictor, backgrounds = load("face", "cpu", zoom=zoom), images.list_images(args.backgrounds_dir)
+    groups = {}
+    for height in HEIGHTS:
+        make = partial(in_scene, backgrounds=backgrounds, height=height)
+        name = f"{height:.0%}, {height * SCENE[0]:.0f} px"
+        groups[name] = asked(args, predictor, make, f"heights_{zoom}/{height}")
     return table(rows_of("height of the face", groups, iou_scores("face", 1), paired=True))
-
-
-def heights_part(args: argparse.Namespace) -> str:
-    """The weights `face` on scenes, one look at each."""
-    return heights_table(args, load("face", "cpu"))
-
-
-def zoom_part(args: argparse.Namespace) -> str:
-    """The same scenes with `zoom="auto"`."""
-    return heights_table(args, load("face", "cpu", zoom="auto"))
 
 
 def turns_part(args: argparse.Namespace) -> str:
@@ -479,7 +479,7 @@ def turns_part(args: argparse.Namespace) -> str:
     }
     rows = []
     for name, ways in shown.items():
-        groups = {group: asked(args, predictor, make) for group, make in ways.items()}
+        groups = {group: asked(args, predictor, make, f"turns/{group}") for group, make in ways.items()}
         rows += rows_of(name, groups, iou_scores("face", 1), paired=True)
     return table(rows)
 
@@ -489,7 +489,7 @@ PARTS = {
     "celebamask": celebamask_part,
     "person": person_part,
     "heights": heights_part,
-    "zoom": zoom_part,
+    "zoom": partial(heights_part, zoom="auto"),
     "turns": turns_part,
 }
 
@@ -504,6 +504,7 @@ def main(argv: list[str] | None = None) -> int:
     flag("--person_dir", type=Path, required=True, help="folder with images/, masks/ and split.csv of portraits")
     flag("--faces", type=int, default=50, help="faces in the scenes (default: %(default)s)")
     flag("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the parts (default: all)")
+    flag("--out", type=Path, help="folder to keep the masks in; a second run goes on from them (default: none)")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

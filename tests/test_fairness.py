@@ -12,7 +12,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from faceparse.labels import CELEBAMASK
+from faceparse.images import write_mask, write_rgb
+from faceparse.labels import CELEBAMASK, FOREGROUND, label_set
+from tests.conftest import draw_face
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -216,3 +218,47 @@ def test_the_figures_are_the_same_at_every_run() -> None:
 @pytest.mark.parametrize(("number", "text"), [(0.95, ".950"), (1.0, "1.000"), (-0.0123, "-.012"), (math.nan, "-")])
 def test_scores_are_written_without_the_leading_zero(number: float, text: str) -> None:
     assert fairness.decimal(number) == text
+
+
+class Everything:
+    """Answers the first class everywhere, and counts how often it is asked."""
+
+    asked = 0
+
+    def __init__(self, weights: str, device: str, zoom: str = "none"):
+        self.labels = label_set(weights)
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        Everything.asked += 1
+        return np.full(picture.shape[:2], FOREGROUND if self.labels.is_binary else 1, np.uint8)
+
+
+def test_one_command_prints_every_part_and_goes_on_from_the_masks_that_it_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fairness, "load", Everything)
+    monkeypatch.setattr(fairness, "SCENE", (48, 64))
+    monkeypatch.setattr(fairness, "RUNS", 1)
+    for name in ("images", "masks", "person/images", "person/masks"):
+        (tmp_path / name).mkdir(parents=True)
+    for number in range(12):
+        image, ids = draw_face(number, 64)
+        for folder, mask in ((tmp_path, ids), (tmp_path / "person", np.uint8(FOREGROUND) * (ids > 0))):
+            write_rgb(folder / "images" / f"{number}.png", image)
+            write_mask(folder / "masks" / f"{number}.png", mask)
+    for folder in (tmp_path, tmp_path / "person"):
+        rows = (f"{number},{number == 0}" for number in range(12))
+        (folder / "split.csv").write_text("\n".join(rows))
+    write_rgb(tmp_path / "backgrounds" / "wall.png", painted((90, 120, 90), 64))
+    flags = {"faces_dir": "images", "masks_dir": "masks", "faces_split": "split.csv", "backgrounds_dir": "backgrounds"}
+    flags |= {"person_dir": "person", "out": "kept"}
+    argv = [text for name, path in flags.items() for text in (f"--{name}", str(tmp_path / path))]
+
+    def printed() -> str:
+        assert fairness.main([*argv, "--faces", "2"]) == 0
+        return capsys.readouterr().out
+
+    first, asked = printed(), Everything.asked
+    assert [line for line in first.splitlines() if line.startswith("##")] == [f"## {part}" for part in fairness.PARTS]
+    assert asked == 11 + 11 + 2 * 11 + 2 * (5 + 5 + 5 + 4)  # all but the one that may be trained on
+    assert printed() == first and Everything.asked == asked
