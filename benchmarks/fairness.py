@@ -4,7 +4,8 @@
         --backgrounds_dir BACKGROUNDS --person_dir PERSON
 
 Takes the False rows of the split (for portraits PERSON/split.csv) and groups them by `TRAITS`, which are worked out of
-the true masks and the picture, never of an answer. A group of fewer than `LEAST` pictures joins its smaller neighbour.
+the picture and its true mask, never of the answer (portraits, whose masks know no skin, take what `celebamask` calls
+so). A group of fewer than `LEAST` pictures joins its smaller neighbour.
 Prints Markdown for each part (`--only`): face and celebamask by trait; person by the portraits' tone and size; heights
 and zoom, the face weights on some of the faces at several heights in composed scenes, as bench_zoom.py makes them; and
 turns, the same turned in the picture's plane, and with few pixels.
@@ -32,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.bench_zoom import Scene, add_face, wall
 from faceparse import images, load, metrics
 from faceparse.data.splits import read_split
-from faceparse.labels import CELEBAMASK, FACE, FOREGROUND
+from faceparse.labels import CELEBAMASK, FACE, FACE_WITH_GLASSES, FOREGROUND
 from faceparse.metrics import Confusion
 from faceparse.predictor import Predictor
 
@@ -67,8 +68,9 @@ PIXELS = (512, 128, 64, 32)
 """Sides of the faces' pictures, made small before they are asked about."""
 
 CLASSES = len(CELEBAMASK)
-HAIR_COLUMN, FACE_COLUMN = CELEBAMASK.id("hair"), CLASSES
-"""Columns of the counts of 19-class masks; the face, as the sum of its classes, comes after them."""
+HAIR_COLUMN = CELEBAMASK.id("hair")
+FACE_COLUMN, LENSES_COLUMN, EYES_COLUMN = range(CLASSES, CLASSES + 3)
+"""Columns of the counts of 19-class masks; after the classes come the face, the face with glasses, and the eyes."""
 
 Score = Callable[[np.ndarray], np.ndarray]
 """Sums of counts (..., 5, columns), as `counted` has them -> (...)."""
@@ -229,10 +231,22 @@ def counted(called: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
     return np.vstack([*confusion.sums(), np.nan_to_num(iou), ~np.isnan(iou)])
 
 
+def eyes_kept(face: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """`counted` within the true eyes of a 19-class mask, for a face answered as 0 and 1: IoU is the share kept."""
+    eyes_there = np.uint8(where(truth, "l_eye", "r_eye"))
+    return counted(face * eyes_there, eyes_there, 2)
+
+
+def counted_face(called: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """`counted` of a face answered as 0 and 1 against 19 classes: (5, 3), columns background, face, eyes."""
+    return np.hstack([counted(called, FACE.table[truth], 2), eyes_kept(called, truth)[:, 1:]])
+
+
 def counted_parts(called: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """`counted` of 19 classes, and of the face that they make up: (5, 20)."""
-    face = counted(FACE.table[called], FACE.table[truth], len(FACE))
-    return np.hstack([counted(called, truth, CLASSES), face[:, 1:]])
+    """`counted` of 19 classes, and of the face, the face with glasses and the eyes as they make them up: (5, 22)."""
+    lenses = counted(FACE_WITH_GLASSES.table[called], FACE_WITH_GLASSES.table[truth], 2)
+    face = counted_face(FACE.table[called], truth)
+    return np.hstack([counted(called, truth, CLASSES), face[:, 1:2], lenses[:, 1:], face[:, 2:]])
 
 
 def pooled(sums: np.ndarray, column: int) -> np.ndarray:
@@ -392,17 +406,22 @@ def place(args: argparse.Namespace, folder: str, pair: tuple[Path, Path]) -> Pat
 
 def face_part(args: argparse.Namespace) -> str:
     """The weights `face` on the held-out faces, by trait."""
-    numbers, counts = traits_and_counts(args, "face", lambda mask, ids: counted(mask, FACE.table[ids], len(FACE)))
+    numbers, counts = traits_and_counts(args, "face", counted_face)
     groups = trait_groups(FACE_GROUPS, numbers, counts)
-    return f"{table_of(groups, lambda _: iou_scores('face', 1))}\n{not_told(numbers)}"
+    scores = iou_scores("face", 1) | {"eyes kept": partial(pooled, column=2)}
+    return f"{table_of(groups, lambda _: scores)}\n{not_told(numbers)}"
 
 
 def celebamask_part(args: argparse.Namespace) -> str:
     """The weights `celebamask` on the held-out faces, by trait."""
 
     def scores(groups: dict[str, np.ndarray]) -> dict[str, Score]:
-        dice = {"mean Dice": partial(mean_dice, columns=common_classes(groups.values()))}
-        return iou_scores("face", FACE_COLUMN) | iou_scores("hair", HAIR_COLUMN) | dice
+        more = {
+            "face with glasses IoU, pooled": partial(pooled, column=LENSES_COLUMN),
+            "eyes kept": partial(pooled, column=EYES_COLUMN),
+            "mean Dice": partial(mean_dice, columns=common_classes(groups.values())),
+        }
+        return iou_scores("face", FACE_COLUMN) | iou_scores("hair", HAIR_COLUMN) | more
 
     numbers, counts = traits_and_counts(args, "celebamask", counted_parts)
     groups = trait_groups(FACE_GROUPS, numbers, counts)

@@ -169,8 +169,23 @@ def test_pictures_are_counted_once_and_pooled_by_their_pixels() -> None:
 def test_the_face_of_nineteen_classes_is_a_column_of_its_own() -> None:
     """Nose called skin is wrong for both of them and right for the face."""
     counts = fairness.counted_parts(drawn(skin=(0, 0, 10, 10)), drawn(skin=(0, 0, 10, 9), nose=(0, 9, 10, 1)))
-    assert counts.shape == (5, 20)
+    assert counts.shape == (5, 22)
     assert counts[3, [CELEBAMASK.id("skin"), CELEBAMASK.id("nose"), fairness.FACE_COLUMN]].tolist() == [0.9, 0, 1]
+
+
+def test_eyes_are_kept_where_the_face_covers_them() -> None:
+    """A lens of ten rows, an eye in four of them: the face has two of these, and six of the lens as well."""
+    truth = drawn(eye_g=(0, 0, 10, 10))
+    truth[3:7, :10] = CELEBAMASK.id("l_eye")
+    face = drawn(skin=(0, 5, 10, 8)) // CELEBAMASK.id("skin")
+    counts = fairness.counted_face(face, truth)
+    assert fairness.pooled(counts, 2) == 0.5
+    assert fairness.pooled(counts, 1) == 20 / (40 + 60)
+
+
+def test_an_answer_that_takes_the_lens_for_skin_is_right_for_the_face_with_glasses() -> None:
+    counts = fairness.counted_parts(drawn(skin=(0, 0, 10, 10)), drawn(eye_g=(0, 0, 10, 4), skin=(0, 4, 10, 6)))
+    assert counts[3, [fairness.FACE_COLUMN, fairness.LENSES_COLUMN]].tolist() == [0.6, 1]
 
 
 def test_classes_that_a_group_lacks_are_in_no_groups_mean() -> None:
