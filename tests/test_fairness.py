@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 import pytest
 
@@ -277,3 +278,18 @@ def test_one_command_prints_every_part_and_goes_on_from_the_masks_that_it_kept(
     assert [line for line in first.splitlines() if line.startswith("##")] == [f"## {part}" for part in fairness.PARTS]
     assert asked == 11 + 11 + 2 * 11 + 2 * (5 + 5 + 5 + 4)  # all but the one that may be trained on
     assert printed() == first and Everything.asked == asked
+
+
+def test_a_face_has_the_height_asked_for_before_one_and_the_same_wall(tmp_path: Path) -> None:
+    image, ids = draw_face(0, 128)
+    write_rgb(tmp_path / "0.png", image)
+    write_mask(tmp_path / "mask.png", ids)
+    write_rgb(tmp_path / "wall.png", np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8))
+    pair = (tmp_path / "0.png", tmp_path / "mask.png")
+    make = partial(fairness.in_scene, 3, pair, [tmp_path / "wall.png"])
+    (small, small_truth), (large, large_truth) = make(0.1), make(0.3)
+    assert cv2.boundingRect(small_truth)[3] == pytest.approx(0.1 * 768, abs=3)
+    assert cv2.boundingRect(large_truth)[3] == pytest.approx(0.3 * 768, abs=3)
+    apart = (small == large).all(axis=2)
+    assert apart.mean() > 0.6  # all but the two people
+    assert np.array_equal(make(0.1)[0], small)
