@@ -1,14 +1,16 @@
 # make demo   masks of the photos in examples/, from nothing but git, make and Python >= 3.10
 # make test   the test suite              make lint     style and types
 # make soak   the tests' long versions    make coverage  which lines and branches the suite runs
-# make clean  forget .venv and out/       make format   put the code into style
+# make bench  speed, measured in short    make format   put the code into style
+# make gallery  docs/gallery.jpg anew     make type     types alone
+# make clean  forget .venv and out/
 # Another Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak coverage lint format clean
+.PHONY: demo test soak coverage lint type format bench gallery clean
 
 demo: $(VENV)/.installed
 	$(BIN)/faceparse segment --images_path examples --save_path out --overlay
@@ -29,14 +31,19 @@ coverage: $(VENV)/.installed-test
 		-k "not full_disk"  # whose children could not write what they covered, either
 	$(BIN)/python -m pytest tests/test_video.py --cov --cov-append --cov-report=term-missing:skip-covered
 
-lint: $(VENV)/.installed-test
+lint: type
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+type: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+gallery: $(VENV)/.installed
+	$(BIN)/python examples/gallery.py docs/gallery.jpg
 
 clean:
 	rm -rf $(VENV) out build *.egg-info
