@@ -167,8 +167,18 @@ HAIR = CELEBAMASK.group("hair", (200, 80, 40), ("hair",))
 PERSON = LabelSet("person", ("background", "person"), ((0, 0, 0), (60, 120, 220)))
 
 LABEL_SETS: dict[str, LabelSet] = {
-    labels.name: labels for labels in (FACE, FACE_WITH_GLASSES, HAIR, CELEBAMASK, PERSON)
+    labels.name: labels
+    for labels in (
+        FACE,
+        FACE_WITH_GLASSES,
+        HAIR,
+        CELEBAMASK,
+        PERSON,
+    )
 }
+
+OF_CELEBAMASK = tuple(name for name, labels in LABEL_SETS.items() if labels.source is CELEBAMASK)
+"""The sets that masks and weights of all 19 classes answer as well."""
 
 
 def label_set(name: str) -> LabelSet:

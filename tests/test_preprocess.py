@@ -136,7 +136,7 @@ def test_a_part_is_where_it_is_brighter_than_0_not_where_it_is_255(tmp_path: Pat
 
 
 def test_the_choices_are_the_label_sets_that_parts_can_make() -> None:
-    assert preprocess.CHOICES == ["face", "face_with_glasses", "hair", "celebamask"]
+    assert {"face", "face_with_glasses", "hair", "celebamask"} <= set(preprocess.CHOICES)
     with pytest.raises(SystemExit):
         preprocess.parse_args(["--masks_parts", "a", "--output_mask", "b", "--labels", "person"])
 

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from faceparse.commands import Parser, finish, whole_from
-from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, LabelSet
+from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, OF_CELEBAMASK, LabelSet
 
-CHOICES = [name for name, labels in LABEL_SETS.items() if CELEBAMASK in (labels, labels.source)]
+CHOICES = [*OF_CELEBAMASK, CELEBAMASK.name]
 """The label sets that can be made of CelebAMask-HQ's parts."""
 
 MARKER = ".labels"
@@ -47,6 +47,20 @@ class Job:
     write: Callable[[Task], None]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """A way in which raw data lies in a folder: what its flag says, and how the job is found there.
+
+    With `has_photos` the folder holds the photos, or what stands for them, too, and `PAIRS` lists them; otherwise
+    --faces_dir tells where they are. With `has_classes` the masks are of --labels.
+    """
+
+    help: str
+    job: Callable[[Path, argparse.Namespace], Job]
+    has_photos: bool
+    has_classes: bool
+
+
 def create_parser() -> Parser:
     """The arguments."""
     parser = Parser(
@@ -56,25 +70,21 @@ def create_parser() -> Parser:
     )
     flag = parser.add_argument
     raw = parser.add_mutually_exclusive_group(required=True)
-    parts = "the published folder CelebAMask-HQ-mask-anno with <n // 2000>/<nnnnn>_<part>.png, or its parent"
-    raw.add_argument("--masks_parts", type=Path, metavar="DIR", help=parts)
-    cutouts = (
-        "AISegment's folder with clip_img and matting, or any folder of RGBA cut-outs, at any depth: masks of 0 to "
-        f"255, listed with their pictures in {PAIRS} beside them"
-    )
-    raw.add_argument("--matting", type=Path, metavar="DIR", help=cutouts)
+    for name, layout in LAYOUTS.items():
+        raw.add_argument(f"--{name}", type=Path, metavar="DIR", help=layout.help)
     flag("--output_mask", type=Path, required=True, metavar="DIR", help="folder for the masks; made if it is missing")
+    without = ", ".join(f"--{name}" for name, layout in LAYOUTS.items() if not layout.has_classes)
     kinds = (
         "what the masks hold: 0 and 255 (face, hair), or the ids of all classes in a PNG with a palette (celebamask); "
-        f"take one folder for each (default: {FACE.name}; not with --matting)"
+        f"take one folder for each (default: {FACE.name}; not with {without})"
     )
     flag("--labels", choices=CHOICES, help=kinds)
     flag("--size", type=whole_from(1), metavar="PX", help="longer side of what is written (default: as it is)")
     photos = "folder of the photos, N.jpg; needs --size and --output_faces (default: only masks are written)"
     flag("--faces_dir", type=Path, metavar="DIR", help=photos)
     faces = (
-        "folder for the photos at --size, made if it is missing; with --matting, for the photos or, where there are "
-        "none, the cut-outs' own colours, under the masks' names"
+        "folder for the photos at --size, made if it is missing; of raw data that has its photos with it, for these "
+        "or, where there are none, the cut-outs' own colours, under the masks' names"
     )
     flag("--output_faces", type=Path, metavar="DIR", help=faces)
     split = (
@@ -92,16 +102,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line as a namespace; see `--help`."""
     parser = create_parser()
     args = parser.read(argv)
-    if args.matting and (args.faces_dir or args.labels):
-        parser.error("--faces_dir and --labels go with --masks_parts; --matting has pictures and masks of its own")
-    if args.masks_parts and not bool(args.faces_dir) == bool(args.output_faces) <= bool(args.size):
+    name, raw, layout = layout_of(args)
+    if layout.has_photos and args.faces_dir:
+        parser.error(f"--{name} has photos of its own; leave --faces_dir out")
+    if not layout.has_classes and args.labels:
+        parser.error(f"--{name} has masks of its own; leave --labels out")
+    if not layout.has_photos and not bool(args.faces_dir) == bool(args.output_faces) <= bool(args.size):
         parser.error("--faces_dir and --output_faces go together, and with --size")
     outputs = [folder.resolve() for folder in (args.output_mask, args.output_faces) if folder]
     if args.output_faces and outputs[1] in (outputs[0], args.faces_dir and args.faces_dir.resolve()):
         parser.error("--output_faces takes a folder of its own: neither the photos' nor the masks'")
-    if args.matting and any(args.matting.resolve() in (folder, *folder.parents) for folder in outputs):
-        parser.error("--output_mask and --output_faces take folders outside --matting, whose pictures are all read")
+    if layout.has_photos and any(raw.resolve() in (folder, *folder.parents) for folder in outputs):
+        parser.error(f"--output_mask and --output_faces take folders outside --{name}, whose pictures are all read")
     return args
+
+
+def layout_of(args: argparse.Namespace) -> tuple[str, Path, Layout]:
+    """The flag of the raw data that was given, its folder, and what it means."""
+    given = next(name for name in LAYOUTS if getattr(args, name) is not None)
+    return given, getattr(args, given), LAYOUTS[given]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -116,9 +135,10 @@ def run(args: argparse.Namespace) -> int:
     from faceparse.images import check_apart
 
     start = time.monotonic()
-    job = from_cutouts(args) if args.matting else from_parts(args)
+    _, raw, layout = layout_of(args)
+    job = layout.job(raw, args)
     planned = plan(job.pictures, args)
-    check_apart(*inputs_and_outputs(planned, args))
+    check_apart(*inputs_and_outputs(planned, args, layout))
     claim(args.output_mask, job.content if args.size is None else f"{job.content} {args.size}", args.overwrite)
     tasks = planned if args.overwrite else unfinished(planned)
     for sentence in job.faults:
@@ -130,7 +150,7 @@ def run(args: argparse.Namespace) -> int:
                 broken.add(task.mask)
                 progress.write(f"no mask: {fault}", file=sys.stderr)
             progress.update()
-    if args.matting:
+    if layout.has_photos:
         write_pairs(args.output_mask / PAIRS, [task for task in planned if task.mask not in broken])
         left = sorted({*args.output_mask.rglob("*.png")} - {task.mask for task in planned})
         if left:
@@ -145,13 +165,13 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def from_parts(args: argparse.Namespace) -> Job:
+def from_parts(folder: Path, args: argparse.Namespace) -> Job:
     """The pictures of CelebAMask-HQ by their numbers."""
     from faceparse.data.celebamask import find_parts
 
     photos = photos_by_number(args.faces_dir) if args.faces_dir else {}
     pictures: dict[str, Sources] = {}
-    for number, paths in find_parts(args.masks_parts).items():
+    for number, paths in find_parts(folder).items():
         # reading a photo that is not there will say that it is missing
         photo = photos.get(number, args.faces_dir / f"{number}.jpg") if args.faces_dir else None
         pictures[str(number)] = paths, photo
@@ -159,11 +179,11 @@ def from_parts(args: argparse.Namespace) -> Job:
     return Job(pictures, [], labels.name, partial(write_parts, labels=labels, size=args.size))
 
 
-def from_cutouts(args: argparse.Namespace) -> Job:
+def from_cutouts(folder: Path, args: argparse.Namespace) -> Job:
     """The portraits of AISegment, or of a folder of cut-outs, by the names of their masks."""
     from faceparse.data.portrait import find_portraits
 
-    portraits, faults = find_portraits(args.matting)
+    portraits, faults = find_portraits(folder)
     pictures: dict[str, Sources] = {name: ([one.cutout], one.photo) for name, one in portraits.items()}
     return Job(pictures, faults, "alpha", partial(write_portrait, size=args.size))
 
@@ -191,11 +211,11 @@ def plan(pictures: dict[str, Sources], args: argparse.Namespace) -> list[Task]:
     return tasks
 
 
-def inputs_and_outputs(tasks: list[Task], args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
+def inputs_and_outputs(tasks: list[Task], args: argparse.Namespace, layout: Layout) -> tuple[list[Path], list[Path]]:
     """Every file that is read, and every file that may be written."""
     read = [path for task in tasks for path in (*task.sources, task.photo) if path is not None]
     written = [path for task in tasks for path in (task.mask, task.face) if path is not None]
-    own = [args.output_mask / MARKER, *([args.output_mask / PAIRS] if args.matting else [])]
+    own = [args.output_mask / MARKER, *([args.output_mask / PAIRS] if layout.has_photos else [])]
     return [*read, *([args.split] if args.split else [])], [*written, *own]
 
 
@@ -269,3 +289,21 @@ def write_pairs(path: Path, tasks: list[Task]) -> None:
     from faceparse.data import portrait
 
     portrait.write_pairs(path, [(task.face or task.photo or task.sources[0], task.mask) for task in tasks])
+
+
+LAYOUTS: dict[str, Layout] = {
+    "masks_parts": Layout(
+        "the published folder CelebAMask-HQ-mask-anno with <n // 2000>/<nnnnn>_<part>.png, or its parent",
+        from_parts,
+        has_photos=False,
+        has_classes=True,
+    ),
+    "matting": Layout(
+        "AISegment's folder with clip_img and matting, or any folder of RGBA cut-outs, at any depth: masks of 0 to "
+        f"255, listed with their pictures in {PAIRS} beside them",
+        from_cutouts,
+        has_photos=True,
+        has_classes=False,
+    ),
+}
+"""Flag -> the raw data that it names; a newcomer is one file in `data/` and one row here."""

@@ -14,7 +14,7 @@ from faceparse.commands import Parser, finish, whole_from
 from faceparse.commands.pictures import Outputs, pictures_at_once, segment_pictures
 from faceparse.commands.video import number_from, segment_videos, video_source
 from faceparse.distributed import Ranks, joined
-from faceparse.labels import LABEL_SETS
+from faceparse.labels import LABEL_SETS, OF_CELEBAMASK
 
 if TYPE_CHECKING:
     from faceparse.commands.places import Place, VideoPlace
@@ -94,7 +94,7 @@ def create_parser() -> Parser:
         "--labels",
         metavar="SET",
         help=f"what to answer: {', '.join(LABEL_SETS)}, or a .json file with classes of your own; 19-class weights "
-        "also answer face, face_with_glasses and hair (default: the weights' own classes)",
+        f"also answer {', '.join(OF_CELEBAMASK)} (default: the weights' own classes)",
     )
     flag(
         "--classes",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faceparse.commands import Parser, whole_from
 from faceparse.distributed import launcher, local_count
-from faceparse.labels import LABEL_SETS
+from faceparse.labels import LABEL_SETS, OF_CELEBAMASK
 from faceparse.models import ARCHITECTURES
 
 DEFAULT_ARCH, DEFAULT_ENCODER = "fpn", "mobilenetv2_100"
@@ -48,8 +48,8 @@ def create_parser() -> Parser:
         "--labels",
         metavar="SET",
         default="face",
-        help=f"classes to learn: {', '.join(LABEL_SETS)}, or a .json file with classes of your own; face, "
-        "face_with_glasses and hair are also read from 19-class masks",
+        help=f"classes to learn: {', '.join(LABEL_SETS)}, or a .json file with classes of your own; "
+        f"{', '.join(OF_CELEBAMASK)} are also read from 19-class masks",
     )
     data.add_argument(
         "--fahand_dir",
