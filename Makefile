@@ -1,7 +1,7 @@
 # make demo   masks of the photos in examples/, from nothing but git, make and Python >= 3.10
 # make test   the test suite              make lint     style and types
 # make soak   the tests' long versions    make coverage  which lines and branches the suite runs
-# make bench  speed, measured in short    make format   put the code into style
+# make bench  speed, in a few minutes       make format   put the code into style
 # make gallery  docs/gallery.jpg anew     make type     types alone
 # make clean  forget .venv and out/
 # Another Python: make demo PYTHON=python3.12
@@ -41,6 +41,16 @@ type: $(VENV)/.installed-test
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Short forms, of drawn pictures and examples/; how the figures in the docs were made is in benchmarks/README.md.
+bench: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/bench_preprocess.py --pictures 200 --loops 20 --rounds 2
+	$(BIN)/python benchmarks/bench_hands.py --faces 10 --hands 6 --loops 2
+	$(BIN)/python benchmarks/bench_inference.py --pictures 8 --slow 1 --rounds 3
+	$(BIN)/python benchmarks/bench_video.py --videos examples/astronaut.jpg --weights_path person --frames 24
+	$(BIN)/python benchmarks/bench_losses.py --size 128 --batch_size 4 --rounds 3
+	$(BIN)/python benchmarks/bench_training.py --size 128 --batch_size 4 --batches 5 --rounds 3
+	$(BIN)/python benchmarks/bench_growth.py --only network classes --most 512
 
 gallery: $(VENV)/.installed
 	$(BIN)/python examples/gallery.py docs/gallery.jpg

@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import multiprocessing
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -29,6 +27,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.machine import tell
 from faceparse import images, load
 from faceparse.commands.pictures import Outputs, segment_pictures
 from faceparse.commands.places import find_places
@@ -103,9 +102,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    import torch
-
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    tell(f"drawn pictures, a process for each point, {', '.join(args.only)} up to {args.most or 'the end'}")
     curves: dict[str, list[tuple[int, float, float]]] = {}
     fresh = multiprocessing.get_context("spawn")
     for axis in args.only:

@@ -14,7 +14,6 @@ import argparse
 import csv
 import math
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -22,10 +21,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.machine import tell
 from faceparse import images
 from faceparse.labels import CELEBAMASK, FACE
 from hand_generator.__main__ import main as generate
@@ -189,9 +190,7 @@ def main(argv: list[str] | None = None) -> int:
         truth = [images.read_mask(folders[1] / f"{Path(row['face']).stem}.png") for row in chosen]
         made = [images.read_mask(root / "mahand" / f"{row['number']}.png") for row in chosen]
     same = min(agreement(*three) for three in zip(truth, pasted, made, strict=True))
-    print(
-        f"{os.cpu_count()} CPUs, Python {platform.python_version()}, numpy {np.__version__}, OpenCV {cv2.__version__}"
-    )
+    tell(f"{len(rows)} pictures, {args.workers} workers, {'given' if all(given) else f'drawn, {args.size} px'}", PIL)
     print(f"{'ms a picture':32}pictures      wall       CPU")
     for name, count, (wall, cpu) in (
         (f"hand_generator, {args.workers} processes", len(rows), ours * 1000),

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -33,6 +31,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.machine import tell
 from faceparse import checkpoint, images, load
 from faceparse.commands import whole_from
 from faceparse.commands.pictures import Outputs, segment_pictures
@@ -80,11 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         plain_loop(checkpoint.load("face").model, ours.preprocess, paths, Path(scratch, "plain"))()
         masks = [[images.read_mask(Path(scratch, way, f"{p.stem}.png")) for p in paths] for way in ("test.py", "plain")]
         same = np.mean([(quick == plain).mean() for quick, plain in zip(*masks, strict=True)])
-    print(
-        f"{len(paths)} pictures, {args.size} px to the networks; {platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}, torchvision {torchvision.__version__}, "
-        f"smp {smp.__version__}, OpenCV {cv2.__version__}"
-    )
+    tell(f"{len(paths)} pictures, {args.size} px to the networks, {args.rounds} turns", torchvision, smp)
     base = median(times["test.py"])
     for name, seconds in times.items():
         print(f"{name:12} {1000 * median(seconds):8.1f} ms a picture  {median(seconds) / base:6.2f}")

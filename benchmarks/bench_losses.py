@@ -9,7 +9,6 @@ loss alone, of logits that are there, with its gradient; steps and losses take t
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import sys
 import time
@@ -20,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.machine import tell
 from faceparse.devices import keep_freed_memory
 from faceparse.engine import Pass, create_average, create_optimizer, create_schedule, train_one_epoch
 from faceparse.labels import CELEBAMASK
@@ -70,10 +70,8 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - start)
     median = {name: statistics.median(times[1:]) for name, times in seconds.items()}  # the first one warms up
     without = median["step"] - median["ce"]
-    print(
-        f"{args.batch_size} pictures of {args.size} px, {classes} classes, {platform.machine()}, "
-        f"{torch.get_num_threads()} threads, torch {torch.__version__}; all else of a step: {without * 1e3:.0f} ms"
-    )
+    tell(f"{args.batch_size} pictures of {args.size} px, {classes} classes")
+    print(f"all else of a step: {without * 1e3:.0f} ms")
     for name in (*LOSSES, *SUMS):
         print(f"{name:20} {median[name] * 1e3:7.1f} ms  {median[name] / (without + median[name]):6.1%} of a step")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.machine import tell
 from faceparse.commands import whole_from
 from faceparse.data.celebamask import find_parts
 from faceparse.labels import CELEBAMASK, PAINT_ORDER
@@ -119,8 +119,7 @@ def draw_parts(root: Path, count: int, size: int = 512) -> Path:
 
 
 def report(ms: dict[str, float], pictures: int, workers: int) -> None:
-    print(f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, ", end="")
-    print(f"OpenCV {cv2.__version__}, Pillow {PIL.__version__}; {pictures} pictures, {workers} workers\n")
+    tell(f"{pictures} pictures, {workers} workers\n", PIL)
     ours = ms["preprocess_data.py"]
     print("| | ms/picture | preprocess_data.py is |\n|---|---|---|")
     for name, value in ms.items():

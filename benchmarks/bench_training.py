@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -28,6 +27,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.bench_hands import draw_inputs
+from benchmarks.machine import tell
 from faceparse.commands import whole_from
 from faceparse.commands.train import load_batches, read_data
 from faceparse.commands.train_flags import parse_args as train_args
@@ -49,8 +50,8 @@ mine: dict[str, Step] = {}
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flag = parser.add_argument
-    flag("--faces_dir", metavar="DIR", type=Path, required=True, help="pictures")
-    flag("--masks_dir", metavar="DIR", type=Path, required=True, help="their masks")
+    flag("--faces_dir", metavar="DIR", type=Path, help="pictures (default: drawn ones, and hands)")
+    flag("--masks_dir", metavar="DIR", type=Path, help="their masks")
     flag("--hands_dir", metavar="DIR", type=Path, help="hands to paste over two of five faces (default: none)")
     flag("--labels", default="celebamask", metavar="SET", help="what is learnt (default: %(default)s)")
     flag("--size", type=whole_from(32), default=256, metavar="PX", help="to the network (default: %(default)s)")
@@ -59,13 +60,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--batches", type=whole_from(1), default=20, metavar="N", help="of the loader (default: %(default)s)")
     flag("--rounds", type=whole_from(1), default=7, metavar="N", help="turns of each step (default: %(default)s)")
     flag("--device", help="cpu, cuda ... (default: the fastest that is there)")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if (args.faces_dir is None) != (args.masks_dir is None):
+        parser.error("--faces_dir and --masks_dir go together")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     device, labels = choose_device(args.device), label_set(args.labels)
     with tempfile.TemporaryDirectory() as scratch:
+        if args.faces_dir is None:
+            faces = 2 * (2 * args.workers + args.batches) * args.batch_size  # some are kept for validation
+            args.faces_dir, args.masks_dir, args.hands_dir = draw_inputs(Path(scratch), faces, hands=20, size=512)
         each, batch = loader_alone(args, labels, device, scratch)
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, fresh) as ours, ProcessPoolExecutor(1, fresh) as theirs:
@@ -76,11 +83,8 @@ def main(argv: list[str] | None = None) -> int:
         for _ in range(args.rounds + 1):
             for name, process in ways.items():
                 seconds[name].append(process.submit(turn).result())
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU"
-    print(
-        f"{args.batch_size} pictures of {args.size} px, {len(labels)} classes; {name}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, {args.workers} workers, torch {torch.__version__}, smp {smp.__version__}"
-    )
+    setting = f"{args.batch_size} pictures of {args.size} px, {len(labels)} classes, {args.workers} workers"
+    tell(setting, smp, device=device)
     rates = {"loader": 1 / each}
     rates |= {name: args.batch_size / statistics.median(times[1:]) for name, times in seconds.items()}
     for name, rate in rates.items():

@@ -28,8 +28,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
-import platform
 import resource
 import sys
 import tempfile
@@ -42,10 +40,10 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.machine import tell
 from faceparse import images, predictor, video
 from faceparse.cutout import Background
 from faceparse.predictor import Predictor
@@ -106,13 +104,8 @@ def main() -> None:
     network = predictor.load(args.weights_path, "cpu")
     if args.size:
         network.preprocess = dataclasses.replace(network.preprocess, size=args.size)
+    tell(f"{len(args.videos)} clips, {network.preprocess.size} px to the network, smoothing of {args.smooth}", av)
     if args.speed or args.memory:
-        print(
-            f"{platform.machine()}, {os.cpu_count()} cores, "
-            f"{torch.get_num_threads()} torch threads; Python {platform.python_version()}, torch {torch.__version__}, "
-            f"OpenCV {cv2.__version__}, PyAV {av.__version__}\n"
-            f"{len(args.videos)} clips, {network.preprocess.size} px to the network, smoothing of {args.smooth}"
-        )
         if args.speed:
             tell_speed(args.videos, network, args.smooth)
         if args.memory:

@@ -25,6 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.machine import tell
 from faceparse import images, load
 from faceparse.data.splits import read_split
 from faceparse.labels import FOREGROUND, face_of
@@ -83,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     backgrounds = images.list_images(args.backgrounds_dir)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    tell(f"{args.scenes} scenes, seed {args.seed}")
     tallies = {way: Tally(load(args.weights_path, "cpu", "face", **WAYS[way])) for way in args.ways}
     for number in range(args.scenes):
         scene = compose(pairs, backgrounds, np.random.default_rng([args.seed, number]))

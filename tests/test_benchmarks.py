@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,24 @@ def run(script: str, flags: str, cwd: Path) -> str:
 
 
 @pytest.mark.parametrize("script", TINY)
-def test_a_benchmark_prints_how_many_times_as_fast(script: str, tmp_path: Path) -> None:
-    assert re.search(r"\d times as fast", run(script, TINY[script], tmp_path))
+def test_a_benchmark_prints_the_machine_and_how_many_times_as_fast(script: str, tmp_path: Path) -> None:
+    printed = run(script, TINY[script], tmp_path)
+    assert re.match(r".+ bf16, \d+ cores, \d+ torch threads; Python [\d.]+, torch [\d.]+", printed)
+    assert re.search(r"\d times as fast", printed)
+
+
+BENCH = re.findall(r"python benchmarks/(bench_\w+)\.py (.+)", (BENCHMARKS.parent / "Makefile").read_text())
+
+
+@pytest.mark.parametrize(("script", "flags"), BENCH, ids=[name for name, _ in BENCH])
+def test_make_bench_runs_what_needs_no_data(script: str, flags: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it parses; what each does was seen above, or takes too long."""
+    for library in ("av", "segmentation_models_pytorch"):
+        pytest.importorskip(library)
+    monkeypatch.setattr(sys, "argv", [script, *flags.split()])
+    args = import_module(f"benchmarks.{script}").parse_args()
+    files = [path for value in vars(args).values() if isinstance(value, list) for path in value if "/" in str(path)]
+    assert all((BENCHMARKS.parent / path).is_file() for path in files)
 
 
 def test_the_layout_of_the_held_out_data_starts_in_a_plain_checkout(tmp_path: Path) -> None:

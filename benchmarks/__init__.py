@@ -1,0 +1,1 @@
+"""Scripts to run, one by one, from a checkout; what two of them share is imported."""
