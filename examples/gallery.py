@@ -8,12 +8,15 @@ beside this says where it fails.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import faceparse
 from faceparse import images
@@ -60,8 +63,16 @@ def titled(title: str, cells: list[np.ndarray]) -> np.ndarray:
     return column
 
 
-def main(out: Path) -> None:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", metavar="FILE", type=Path, help="JPEG or PNG to write")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
     """Ask the bundled weights, write the sheet."""
+    args = parse_args(argv)
     person = faceparse.load(labels="person", device="cpu")
     columns: dict[str, Column] = {
         "photo": lambda photo: photo,
@@ -72,8 +83,9 @@ def main(out: Path) -> None:
     }
     photos = [images.read_rgb(path) for path in images.list_images(Path(__file__).parent)]
     made = [titled(title, [fitted(view(photo)) for photo in photos]) for title, view in columns.items()]
-    images.write_rgb(out, np.hstack(made), quality=85)
+    images.write_rgb(args.out, np.hstack(made), quality=85)
+    return 0
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    sys.exit(main())

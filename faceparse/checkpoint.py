@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from faceparse.bundled import weights_file
 from faceparse.images import written_whole
-from faceparse.labels import IGNORE, LABEL_SETS, LabelSet
+from faceparse.labels import LabelSet, described
 from faceparse.models import create_model
 from faceparse.models.outline import outlined
 from faceparse.models.segmenter import Segmenter
@@ -43,9 +43,6 @@ METADATA_FILE = "faceparse.json"
 
 MAX_HEADER = 1 << 22
 """Most bytes of a file's description of itself; that of the largest models has a tenth of it."""
-
-MAX_NAME = 256
-"""Most characters in the name of a class or of a label set."""
 
 INPUT, OUTPUT = "image", "logits"
 """What an ONNX graph takes, float32 (B, 3, H, W), and gives, float32 (B, K, H, W)."""
@@ -342,34 +339,10 @@ def _described(path: Path, metadata: dict[str, str]) -> tuple[Design, LabelSet, 
     _check_format(path, metadata)
     design, numbers = json.loads(metadata["design"]), json.loads(metadata["preprocess"])
     widths = design.pop("widths", None)
-    labels = _labels(json.loads(metadata["labels"]))
+    labels = described(json.loads(metadata["labels"]))
     preprocess = Preprocess(int(numbers["size"]), _three(numbers["mean"]), _three(numbers["std"]))
     about = {key: value for key, value in metadata.items() if key not in ("format", "design", "labels", "preprocess")}
     return Design(**design, widths=tuple(widths) if widths else None), labels, preprocess, about
-
-
-def _labels(shape: dict[str, Any]) -> LabelSet:
-    """The label set of a description; counts come first, so that nothing is done a million times."""
-    name, classes, colours, mirrors = shape["name"], shape["classes"], shape["colours"], shape["mirrors"]
-    if not 1 <= len(classes) <= IGNORE or len(colours) != len(classes) or 2 * len(mirrors) > len(classes):
-        raise ValueError(f"{len(classes)} classes with {len(colours)} colours and {len(mirrors)} mirrored pairs")
-    if len(set(classes)) < len(classes) or not all(
-        isinstance(it, str) and len(it) <= MAX_NAME for it in (name, *classes)
-    ):
-        raise ValueError(f"classes and their set are called by different names of at most {MAX_NAME} characters")
-    labels = LabelSet(
-        name,
-        tuple(classes),
-        tuple((r, g, b) for r, g, b in colours),
-        tuple((left, right) for left, right in mirrors),
-    )
-    if not all(isinstance(channel, int) and 0 <= channel <= 255 for colour in labels.colours for channel in colour):
-        raise ValueError("colours are three whole numbers from 0 to 255")
-    mirrored = [it for pair in labels.mirrors for it in pair]
-    if len(set(mirrored)) < len(mirrored) or not set(mirrored) <= set(classes):
-        raise ValueError("mirrors are pairs of classes, each class in one pair")
-    known = LABEL_SETS.get(labels.name)
-    return known if known is not None and known.classes == labels.classes else labels  # ours knows what it is made of
 
 
 def _three(values: list[float]) -> tuple[float, float, float]:

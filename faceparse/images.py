@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
-from faceparse.labels import FOREGROUND, LabelSet
+from faceparse.labels import FOREGROUND, JPEG_SUFFIXES, LabelSet
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"})
 MAX_PIXELS = 1 << 29
@@ -333,7 +333,7 @@ def write_overlay(path: Path, image: np.ndarray) -> None:
 
 def _encoded(path: Path, image: np.ndarray, quality: int) -> bytes:
     """The bytes of a file with the suffix of `path`; ValueError names it when the picture does not fit the format."""
-    coding = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    coding = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in JPEG_SUFFIXES else []
     done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), coding)
     if not done:
         raise ValueError(f"{path}: {image.shape[1]}x{image.shape[0]} pixels are more than this format holds")

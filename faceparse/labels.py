@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faceparse.words import hint
 
@@ -25,6 +25,9 @@ IGNORE = 255
 
 FOREGROUND = 255
 """Value of a set pixel in the 0/255 mask of a two-class label set."""
+
+MAX_NAME = 256
+"""Most characters in the name of a class or of a label set."""
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 """A mask in such a file can't hold ids: JPEG adds values around the true ones."""
@@ -192,26 +195,42 @@ def label_set(name: str) -> LabelSet:
     if not name.endswith(".json"):
         raise ValueError(f"there is no label set {name!r}; {hint(name, LABEL_SETS)}, or name a .json file")
     try:
-        described = json.loads(Path(name).read_text(encoding="utf-8-sig"))
-        classes = tuple(described["classes"])
-        colours = tuple(map(tuple, described.get("colours", map(_own_colour, range(len(classes))))))
-        mirrors = tuple(map(tuple, described.get("mirrors", ())))
-        labels = LabelSet(str(described.get("name", Path(name).stem)), classes, colours, mirrors)
+        shape = json.loads(Path(name).read_text(encoding="utf-8-sig"))
+        own_colours = [_own_colour(class_id) for class_id in range(len(shape["classes"]))]
+        shape = {"name": Path(name).stem, "colours": own_colours, "mirrors": []} | shape
     except OSError as error:
         raise ValueError(f"{name}: can't be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f'{name}: not a label set; it holds {{"classes": ["background", ...]}}') from error
-    is_list = isinstance(described["classes"], list) and all(isinstance(c, str) for c in classes)
-    if not is_list or not 1 < len(set(classes)) == len(classes) <= IGNORE:
-        raise ValueError(f"{name}: classes are 2 to {IGNORE} different names, the background first")
-    channels = [channel for colour in colours for channel in colour]
-    is_rgb = [len(colour) for colour in colours] == [3] * len(classes)
-    if not is_rgb or not all(isinstance(c, int) and 0 <= c <= 255 for c in channels):
-        raise ValueError(f"{name}: colours are [R, G, B], each 0 to 255, one for every class")
-    mirrored = [class_name for pair in mirrors for class_name in pair]
-    if any(len(pair) != 2 for pair in mirrors) or any(c not in classes or mirrored.count(c) > 1 for c in mirrored):
-        raise ValueError(f"{name}: mirrors are pairs of its classes, each class in one pair")
-    return labels
+    try:
+        return described(shape)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def described(shape: dict[str, Any]) -> LabelSet:
+    """The set that a file describes: "name", "classes", "colours" and "mirrors", as JSON has them.
+
+    Of the names and classes of a set of the package it is that one, which knows what it is made of. Raises ValueError
+    that says what is wrong, and KeyError and TypeError for what is no description.
+    """
+    name, classes, colours, mirrors = (shape[key] for key in ("name", "classes", "colours", "mirrors"))
+    counts = f"{len(classes)} classes with {len(colours)} colours and {len(mirrors)} mirrored pairs"
+    are_few = isinstance(classes, list) and 1 < len(classes) <= IGNORE  # first: nothing is done a million times
+    are_names = are_few and all(isinstance(it, str) and len(it) <= MAX_NAME for it in (name, *classes))
+    if not are_names or len(set(classes)) < len(classes):
+        rule = f"classes are 2 to {IGNORE} different names, the background first"
+        raise ValueError(f"{counts}: {rule}; a name, of the set too, has at most {MAX_NAME} characters")
+    are_rgb = len(colours) == len(classes) and all(len(colour) == 3 for colour in colours)
+    if not are_rgb or not all(isinstance(it, int) and 0 <= it <= 255 for colour in colours for it in colour):
+        raise ValueError(f"{counts}: colours are [R, G, B], each 0 to 255, one for every class")
+    are_pairs = 2 * len(mirrors) <= len(classes) and all(len(pair) == 2 for pair in mirrors)
+    mirrored = [it for pair in mirrors for it in pair] if are_pairs else []
+    if not are_pairs or any(it not in classes or mirrored.count(it) > 1 for it in mirrored):
+        raise ValueError(f"{counts}: mirrors are pairs of its classes, each class in one pair")
+    labels = LabelSet(name, tuple(classes), tuple(map(tuple, colours)), tuple(map(tuple, mirrors)))
+    known = LABEL_SETS.get(name)
+    return known if known is not None and known.classes == labels.classes else labels
 
 
 def _own_colour(class_id: int) -> tuple[int, ...]:

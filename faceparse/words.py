@@ -8,8 +8,8 @@ from collections.abc import Iterable
 _ALIKE = 0.65  # "fpm" is taken for "fpn"; "beard" is not for "ear_r"
 
 
-def hint(word: str, choices: Iterable[str]) -> str:
-    """The end of a sentence about a wrong word: the nearest right one, or all of them where none is near."""
+def hint(word: str, choices: Iterable[str], otherwise: str | None = None) -> str:
+    """The end of a sentence about a wrong word: the nearest right one; where none is near, `otherwise`, or all."""
     names = list(choices)
     near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=_ALIKE)
-    return f"did you mean {near[0]!r}?" if near else f"choose from: {', '.join(names)}"
+    return f"did you mean {near[0]!r}?" if near else otherwise or f"choose from: {', '.join(names)}"

@@ -21,6 +21,7 @@ from faceparse.models import ARCHITECTURES
 from faceparse.predictor import Predictor
 from faceparse.transforms import Preprocess
 from tests.conftest import draw_face
+from tests.test_models import narrow_widths
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -28,24 +29,13 @@ pytest.importorskip("onnxruntime")
 THREE = LabelSet("three", ("background", "cat", "dog"), ((0, 0, 0), (0, 255, 0), (255, 0, 0)), (("cat", "dog"),))
 PLAIN = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 ABOUT = {"data": "drawn", "licence": "none", "command": "train.py"}
-WIDTHS = {
-    "unet": (16, 8, 8, 8, 8),
-    "unetplusplus": (16, 8, 8, 8, 8),
-    "linknet": (8,),
-    "fpn": (16, 32),
-    "pan": (8,),
-    "pspnet": (16,),
-    "deeplabv3": (16,),
-    "deeplabv3plus": (16, 8),
-    "encdec": (16, 8, 8, 8),
-}
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".ts"}
 
 
 def saved(path: Path, arch: str = "fpn") -> nn.Module:
     """A new small model of three classes, kept at `path`; no batch norm is neutral."""
     torch.manual_seed(0)
-    design = checkpoint.Design(arch, "test_resnet.r160_in1k", widths=WIDTHS[arch])
+    design = checkpoint.Design(arch, "test_resnet.r160_in1k", widths=tuple(narrow_widths(arch)))
     model = design.build(len(THREE)).eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -24,7 +24,7 @@ def test_the_gallery_in_the_docs_is_what_the_bundled_weights_make_of_the_photos(
     """Where weights or photos are replaced: make gallery, and look at what examples/README.md says of it."""
     kept = ROOT / "docs" / "gallery.jpg"
     assert kept.stat().st_size < 300_000
-    runpy.run_path(str(ROOT / "examples" / "gallery.py"))["main"](tmp_path / "gallery.jpg")
+    runpy.run_path(str(ROOT / "examples" / "gallery.py"))["main"]([str(tmp_path / "gallery.jpg")])
     made, shown = (images.read_rgb(path).astype(int) for path in (tmp_path / "gallery.jpg", kept))
     assert made.shape == shown.shape
     assert (np.abs(made - shown).max(axis=2) < 40).mean() > 0.995

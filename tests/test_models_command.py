@@ -50,4 +50,4 @@ def test_an_unknown_encoder_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
     assert models.main(["--encoder", "resnet-18"]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert "unknown encoder 'resnet-18'; did you mean resnet18" in printed.err
+    assert "unknown encoder 'resnet-18'; did you mean 'resnet18'" in printed.err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from faceparse.models.blocks import BatchNorm
 from faceparse.models.resnet import RESNETS, ResNet
 from faceparse.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from faceparse.models.weights import fill_encoder, read_state
+from faceparse.words import hint
 
 
 class MobileNetV2(Encoder):
@@ -161,9 +161,9 @@ def create_encoder(
             encoder = TimmEncoder(name, output_stride, depth, pretrained=weights == "imagenet")
         else:
             names = sorted({*RESNETS, MobileNetV2.name, *timm.list_models()})
-            near = difflib.get_close_matches(name, names, n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else "`timm.list_models()` names what there is"
-            raise ValueError(f"unknown encoder {name!r}; {hint}")
+            raise ValueError(
+                f"unknown encoder {name!r}; {hint(name, names, '`timm.list_models()` names what there is')}"
+            )
         if weights == "imagenet" and published:
             fill_encoder(name, encoder, torchvision.models.get_weight(published).get_state_dict(), published)
     except OSError as error:
