@@ -130,7 +130,9 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "train.py", "test.py", "preprocess_data.py", "weights"):
         (copy / name).symlink_to(ROOT / name)
-    snippets = re.findall(r"^ +```python\n(.*?)^ +```$", section("How to add things"), re.DOTALL | re.MULTILINE)
+    snippets = re.findall(
+        r"^ +```(?:python)?\n( +# .*?)^ +```$", section("How to add things"), re.DOTALL | re.MULTILINE
+    )
     assert len(snippets) >= 10
     for snippet in map(textwrap.dedent, snippets):
         place, _, code = snippet.partition("\n")
