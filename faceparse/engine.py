@@ -15,6 +15,7 @@ from faceparse.devices import autocast
 from faceparse.distributed import ALONE, Ranks
 from faceparse.losses import Loss
 from faceparse.metrics import Confusion
+from faceparse.teacher import Teacher
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 
@@ -57,8 +58,9 @@ def train_one_epoch(
     clip_norm: float,
     along: Pass,
     ranks: Ranks = ALONE,
+    teacher: Teacher | None = None,
 ) -> Iterator[Step]:
-    """One pass, step by step; `average` follows the weights.
+    """One pass, step by step; `average` follows the weights. What the `teacher` says of a batch is learnt as well.
 
     Batches are float32 (B, 3, H, W) pictures and what the loss takes: int64 (B, H, W) ids, or shares of two classes.
     `along` says which steps are done, `batches` holds those after them; it is up to date at every step that comes out.
@@ -73,6 +75,8 @@ def train_one_epoch(
         with autocast(device, precision):
             logits = model(image)
         loss = loss_fn(logits.float(), target)
+        if teacher:
+            loss = loss + teacher.loss(image, logits.float(), precision)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)

@@ -25,6 +25,7 @@ from faceparse.engine import Pass, create_average, create_schedule, evaluate, tr
 from faceparse.labels import CELEBAMASK, IGNORE
 from faceparse.losses import LOSSES, SOFT_LOSSES, create_loss
 from faceparse.models import create_model
+from faceparse.teacher import distance
 from tests.conftest import draw_face
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,6 +108,11 @@ def losses_of(ranks: Ranks) -> dict[str, Tensor]:
             loss.backward()
             found[f"{kind} {name}"] = loss.detach()
             found[f"{kind} {name} gradient"] = ranks.together(own.grad) / ranks.count
+    logits, taught = torch.randn(2, 4, 5, 24, 24, generator=drawn)
+    own = logits[mine].requires_grad_()
+    loss = distance(own, taught[mine].softmax(dim=1), ranks)
+    loss.backward()
+    found |= {"distance": loss.detach(), "distance gradient": ranks.together(own.grad) / ranks.count}
     return found
 
 

@@ -40,6 +40,7 @@ ROWS: list[tuple[str, ...]] = [
         "faceparse.models",
     ),
     ("faceparse.data", "faceparse.checkpoint"),
+    ("faceparse.teacher",),
     ("faceparse.engine", "faceparse.runs", "faceparse.predictor"),
     ("faceparse.video", "faceparse.export", "faceparse.demo"),
     ("faceparse.commands", "faceparse.cli", "faceparse.__main__"),

@@ -59,6 +59,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
     from faceparse.devices import choose_device, keep_freed_memory
     from faceparse.losses import create_loss
     from faceparse.runs import Run, UnwrittenRun, draw_masks
+    from faceparse.teacher import Teacher, fingerprints
 
     if args.batch_size % ranks.count:
         shared = f"--batch_size {args.batch_size} can't be shared by {ranks.count} processes"
@@ -76,6 +77,9 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
     args.weights_dir = args.weights_dir or ranks.first(lambda: run_folder(args.runs_dir, args.resume))
     ranks.first(lambda: check_folder(args))
     model, design, preprocess = build_model(args, labels)
+    args.teachers = fingerprints(args.teacher)
+    taught = (labels, preprocess, device, args.distill, args.teacher_flip, ranks)
+    teacher = Teacher(args.teacher, *taught) if args.teacher else None
     args.arch, args.encoder, args.widths = design.architecture, design.encoder, design.widths  # for the record
     with ranks.first_goes_ahead():  # it remembers which masks are sound
         data = read_data(args, labels)
@@ -133,6 +137,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
                 args.clip_norm,
                 along,
                 ranks,
+                teacher,
             ):
                 if not step.finite:
                     left_out += 1
@@ -344,6 +349,7 @@ def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     """What must stay the same when a training goes on, in plain types."""
     names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
     names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "background_ratio", "rare", "soft_targets"]
+    names += ["teachers", "distill", "teacher_flip"]
     return {name: getattr(args, name) for name in names} | data.counts()
 
 
@@ -354,6 +360,7 @@ def about(args: argparse.Namespace, row: dict[str, float], data: TrainingData) -
     return runs.origin(args.command, args.data_note, args.licence) | {
         "scores": json.dumps({key: round(value, 5) for key, value in row.items()}),
         "pictures": json.dumps(data.counts()),
+        **({"teachers": json.dumps(args.teachers)} if args.teachers else {}),
     }
 
 

@@ -16,6 +16,7 @@ from faceparse.models import ARCHITECTURES
 DEFAULT_ARCH, DEFAULT_ENCODER = "fpn", "mobilenetv2_100"
 STRIDES = ", ".join(f"{name} {a.output_stride}" for name, a in ARCHITECTURES.items() if a.output_stride < 32)
 BACKGROUND_RATIO = 0.15
+DISTILL = 0.5
 
 AUGMENTATIONS = (
     "flip",
@@ -197,6 +198,26 @@ def create_parser() -> Parser:
     )
     recipe.add_argument("--loss", metavar="SUM", default="ce+dice", help="losses and weights, for instance ce+0.5*dice")
     recipe.add_argument(
+        "--teacher",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="weights files, or names of bundled weights, whose probabilities, averaged, are learnt beside the masks "
+        "(distillation, arXiv 1503.02531); of the same labels, or of all 19 classes for a part of them",
+    )
+    recipe.add_argument(
+        "--distill",
+        metavar="X",
+        type=positive,
+        help=f"weight of what the teachers say, beside --loss (default: {DISTILL})",
+    )
+    recipe.add_argument(
+        "--teacher_flip",
+        action="store_true",
+        help="the teachers average with the mirror, as test.py --flip does: twice their time, none at use",
+    )
+    recipe.add_argument(
         "--lr", metavar="RATE", type=positive, default=2e-3, help="peak learning rate of decoder and head"
     )
     recipe.add_argument(
@@ -287,6 +308,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     if args.background_ratio is not None and not args.backgrounds_dir:
         parser.error("--background_ratio needs --backgrounds_dir")
     args.background_ratio = BACKGROUND_RATIO if args.background_ratio is None else args.background_ratio
+    if (args.distill is not None or args.teacher_flip) and not args.teacher:
+        parser.error("--distill and --teacher_flip need --teacher")
+    args.distill = DISTILL if args.distill is None else args.distill
     if args.init and (args.encoder_weights != "none" or args.partial_encoder_weights):
         parser.error("--init brings the encoder's weights along: leave --encoder_weights out")
     if not 0 < args.scale[0] <= args.scale[1]:
