@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -140,24 +141,48 @@ def add_face(
     face = face_of(ids, ids=True)
     if not face.any():
         return
-    x, y, w, h = cv2.boundingRect(face.view(np.uint8))
-    scale = height / h
-    shrunk = min(1.0, scale)  # averaged first: bilinear alone would alias
-    size = max(1, round(ids.shape[1] * shrunk)), max(1, round(ids.shape[0] * shrunk))
-    layers = [cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in (image, *np.float32([ids > 0, face]))]
-    matrix = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), rng.uniform(*turns), scale / shrunk)
+    angle = rng.uniform(*turns)
     tall, wide = scene.faces.shape
     margin = 0 if rng.random() < CUT else 0.55 * height
-    place = [rng.uniform(min(margin, length / 2), max(length - margin, length / 2)) for length in (wide, tall)]
-    matrix[:, 2] += place - matrix @ ((x + w / 2) * shrunk, (y + h / 2) * shrunk, 1)
-    turned = [cv2.warpAffine(layer, matrix, (wide, tall), flags=cv2.INTER_LINEAR) for layer in layers]
-    picture, person, seen = turned
-    there = person > 0
-    alpha = person[there][:, None]
-    scene.picture[there] = np.rint(scene.picture[there] * (1 - alpha) + picture[there] * alpha)
+    middle = [rng.uniform(min(margin, length / 2), max(length - margin, length / 2)) for length in (wide, tall)]
+    picture, person, seen = placed((image, ids > 0, face), face, height, angle, middle, (tall, wide))
+    laid_over(scene.picture, picture, person)
     scene.faces[person > 0.5] = 0
     scene.heights.append(height)
     scene.faces[seen > 0.5] = len(scene.heights)
+
+
+def placed(
+    layers: Sequence[np.ndarray],
+    face: np.ndarray,
+    height: float,
+    angle: float,
+    middle: Sequence[float],
+    hw: tuple[int, int],
+) -> list[np.ndarray]:
+    """Layers, (H, W) bool or float or (H, W, 3), turned by `angle` degrees counter-clockwise into a canvas of `hw`.
+
+    There `face`, bool (H, W) in the layers' place, is `height` pixels high before it is turned, and its middle lies at
+    `middle` (x, y). Masks come out as float32 in 0..1.
+    """
+    x, y, w, h = cv2.boundingRect(face.view(np.uint8))
+    scale = height / h
+    shrunk = min(1.0, scale)  # averaged first: bilinear alone would alias
+    size = max(1, round(face.shape[1] * shrunk)), max(1, round(face.shape[0] * shrunk))
+    small = [
+        cv2.resize(layer.astype(np.float32) if layer.dtype == bool else layer, size, interpolation=cv2.INTER_AREA)
+        for layer in layers
+    ]
+    matrix = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), angle, scale / shrunk)
+    matrix[:, 2] += middle - matrix @ ((x + w / 2) * shrunk, (y + h / 2) * shrunk, 1)
+    return [cv2.warpAffine(layer, matrix, hw[::-1], flags=cv2.INTER_LINEAR) for layer in small]
+
+
+def laid_over(picture: np.ndarray, layer: np.ndarray, alpha: np.ndarray) -> None:
+    """`layer`, (H, W, 3), over the uint8 picture, in place, where `alpha`, float (H, W), is above 0."""
+    there = alpha > 0
+    share = alpha[there][:, None]
+    picture[there] = np.rint(picture[there] * (1 - share) + layer[there] * share)
 
 
 class Tally:

@@ -10,8 +10,14 @@ people, most with a plain body, and a tenth of the photos without a face. With -
 face, glasses carved out of it: maface/ of faces/, glasses/ and maglasses/ (the faces with glasses alone), covered/ and
 macovered/ (each face once more behind a rectangle).
 
+`--objects N` and `--photos N` lay out N pictures of each kind of `benchmarks/objects.py` and `benchmarks/photos.py`, in
+OUT/objects/KIND and OUT/photos/KIND: images/; masks/, 19-class ids where things lie over faces, 0/255 of the face in
+whole photos; person/, 0/255 masks of people with what they hold; and other/, 0/255 of what must not be called face: the
+thing, the bare body, or all of a picture without a face.
+
 Then `test.py --images_path OUT/faces --masks_path OUT/masks --save_path ...` scores, likewise for fahand and scene, and
-`--called_face PREDICTED` prints the share of the hands' pixels that the masks in PREDICTED call face.
+`--called_face PREDICTED` prints the share of the hands' pixels that the masks in PREDICTED call face, or of the pixels
+of `--other OUT/objects/cup/other`.
 """
 
 from __future__ import annotations
@@ -20,15 +26,17 @@ import argparse
 import csv
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import objects, photos
 from faceparse import images
 from faceparse.data.splits import read_split
-from faceparse.labels import CELEBAMASK, FOREGROUND, face_of
+from faceparse.labels import CELEBAMASK, FOREGROUND, LabelSet, face_of
 from faceparse.occlusion import cover_with_rectangle, shrink_onto
 from hand_generator.__main__ import main as generate
 
@@ -42,14 +50,20 @@ def main(argv: list[str] | None = None) -> int:
     flag("--hands_dir", type=Path, help="folder with images/, masks/ and split.csv (default: no hands)")
     flag("--backgrounds_dir", type=Path, help="photos without people, for whole scenes (default: none are made)")
     flag("--covered", action="store_true", help="faces with glasses, and behind rectangles (default: none are made)")
+    flag("--objects", type=int, default=0, metavar="N", help="faces behind things, of each kind (default: none)")
+    flag("--photos", type=int, default=0, metavar="N", help="whole photos, of each kind (default: none)")
     flag("--out", type=Path, required=True, help="folder to lay them out in")
     flag("--repeats", type=int, default=5, help="faces for each hand (default: %(default)s)")
     flag("--seed", type=int, default=1, help="seed of the hands' places (default: %(default)s)")
     flag("--called_face", type=Path, metavar="PREDICTED", help="score these masks of OUT/fahand instead")
+    flag("--other", type=Path, metavar="DIR", help="masks of what is no face there (default: OUT/hand)")
     args = parser.parse_args(argv)
     if args.called_face:
-        print(f"share of the hands' pixels called face: {share_called_face(args.out / 'hand', args.called_face):.4f}")
+        what, other = ("its", args.other) if args.other else ("the hands'", args.out / "hand")
+        print(f"share of {what} pixels called face: {share_called_face(other, args.called_face):.4f}")
         return 0
+    if args.photos and not args.backgrounds_dir:
+        parser.error("--photos needs --backgrounds_dir")
     copy_held_out(args.faces_split, args.faces_dir, args.out / "faces")
     copy_held_out(args.faces_split, args.masks_dir, args.out / "masks")
     status = write_hands(args.out, args.hands_dir, args.repeats, args.seed) if args.hands_dir else 0
@@ -57,6 +71,8 @@ def main(argv: list[str] | None = None) -> int:
         write_scenes(args.out, args.backgrounds_dir, args.seed)
     if args.covered:
         write_covered(args.out, args.seed)
+    write_objects(args.out, args.objects, args.seed)
+    write_photos(args.out, args.photos, args.backgrounds_dir, args.seed)
     return status
 
 
@@ -120,14 +136,66 @@ def write_covered(out: Path, seed: int) -> None:
         images.write_mask(out / "macovered" / f"{path.stem}.png", left)
 
 
-def share_called_face(hands: Path, predicted: Path) -> float:
-    """Pooled over all pictures."""
+def write_objects(out: Path, count: int, seed: int) -> None:
+    """`count` faces behind each kind of thing, other faces for other kinds as far as they go."""
+    for number, kind in enumerate(objects.KINDS if count else ()):
+        chance, written = np.random.default_rng([seed, number]), 0
+        faces = images.list_images(out / "faces")
+        for at in chance.permutation(len(faces)):
+            path = faces[at]
+            image, ids = images.read_pair(path, out / "masks" / f"{path.stem}.png")
+            frame = objects.frame_of(image, ids) if objects.suits(kind, ids) else None
+            if written < count and frame:
+                picture, left, thing = objects.cover(frame, kind, np.random.default_rng([seed, number, at]))
+                place = Composed(out / "objects" / kind, path.stem, picture, (ids > 0) | thing, thing)
+                place.write(left, CELEBAMASK)
+                written += 1
+
+
+def write_photos(out: Path, count: int, backgrounds_dir: Path, seed: int) -> None:
+    """`count` whole photos of each kind."""
+    if not count:
+        return
+    pairs = [images.read_pair(path, out / "masks" / f"{path.stem}.png") for path in images.list_images(out / "faces")]
+    people = [pair for pair in pairs if photos.fits(pair[1])]
+    backgrounds = [images.read_rgb(path) for path in images.list_images(backgrounds_dir)]
+    for number, (name, kind) in enumerate(photos.KINDS.items()):
+        for at in range(count):
+            rng = np.random.default_rng([seed, number, at])
+            crowd = rng.permutation(len(people))[: int(rng.integers(kind.faces[0], kind.faces[1] + 1))]
+            background = backgrounds[int(rng.integers(len(backgrounds)))]
+            photo = photos.compose(kind, [people[i] for i in crowd], background, rng)
+            other = photo.bare if photo.face.any() else np.ones_like(photo.face)
+            place = Composed(out / "photos" / name, f"{at:03}", photo.picture, photo.person, other)
+            place.write(np.uint8(FOREGROUND) * photo.face)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed picture, uint8 (H, W, 3) RGB, with where people are and what is no face, bool (H, W)."""
+
+    folder: Path
+    name: str
+    picture: np.ndarray
+    person: np.ndarray
+    other: np.ndarray
+
+    def write(self, mask: np.ndarray, labels: LabelSet | None = None) -> None:
+        """Into images/, masks/, person/ and other/; `mask` is uint8 (H, W)."""
+        images.write_rgb(self.folder / "images" / f"{self.name}.jpg", self.picture)
+        images.write_mask(self.folder / "masks" / f"{self.name}.png", mask, labels)
+        for part, there in (("person", self.person), ("other", self.other)):
+            images.write_mask(self.folder / part / f"{self.name}.png", np.uint8(FOREGROUND) * there)
+
+
+def share_called_face(others: Path, predicted: Path) -> float:
+    """Pooled over all pictures: of the pixels of `others`, 0/255 masks, those that the masks in `predicted` call it."""
     called = total = 0
-    for path in images.list_images(hands):
-        hand = images.read_mask(path) > 0
-        called += np.count_nonzero(hand & (images.read_mask(predicted / path.name) > 127))
-        total += np.count_nonzero(hand)
-    return called / total
+    for path in images.list_images(others):
+        other = images.read_mask(path) > 0
+        called += np.count_nonzero(other & (images.read_mask(predicted / path.name) > 127))
+        total += np.count_nonzero(other)
+    return called / max(1, total)
 
 
 if __name__ == "__main__":
