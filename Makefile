@@ -3,14 +3,17 @@
 # make soak   the tests' long versions    make coverage  which lines and branches the suite runs
 # make bench  speed, in a few minutes       make format   put the code into style
 # make gallery  docs/gallery.jpg anew     make type     types alone
+# make weights  train the bundled weights again, DATA=../shared/data OUT=runs/weights; hours, goes on where it stopped
 # make clean  forget .venv and out/
 # Another Python: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DATA ?= ../shared/data
+OUT ?= runs/weights
 
-.PHONY: demo test soak coverage lint type format bench gallery clean
+.PHONY: demo test soak coverage lint type format bench gallery weights clean
 
 demo: $(VENV)/.installed
 	$(BIN)/faceparse segment --images_path examples --save_path out --overlay
@@ -30,6 +33,9 @@ coverage: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_video.py --cov --cov-report= \
 		-k "not full_disk"  # whose children could not write what they covered, either
 	$(BIN)/python -m pytest tests/test_video.py --cov --cov-append --cov-report=term-missing:skip-covered
+
+weights: $(VENV)/.installed
+	$(BIN)/python benchmarks/make_weights.py --data $(DATA) --out $(OUT)
 
 lint: type
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 import faceparse
+from benchmarks.held_out import share_called_face
 from faceparse import images
 from faceparse.commands import finish, whole_from
 from faceparse.data.splits import read_split
@@ -50,8 +51,13 @@ class Comparison:
     has, those in `needs`), and {held_out}, {backgrounds_train} and {backgrounds_test}, which are made below --out.
 
     `shared` and `rows` are flags of train.py; a file of --encoders_dir that belongs to a row's encoder is added.
+    {rows} is the folder of the rows, for one that needs another's weights. `stages` of a row: (d, f) for each, one
+    going on from the other: a d-th of the epochs at f times the size; the sum of f² / d is 1, so that the row has as
+    many multiply-adds as the others. `asked` are rows that train nothing: flags of test.py for the first row's weights.
+
     `layout` are flags of held_out.py, which makes {held_out} (empty: not needed); `tests` are flags of test.py. The
-    table shows `measure` of the foreground classes `heads`, or, with several tests, of the only one in each test.
+    table shows `measure` of the foreground classes `heads`, or, with several tests, of the only one in each test; or
+    `columns`, head -> test, class and measure. `called_face` of a test is the share of the hands that is called face.
     """
 
     about: str
@@ -66,8 +72,18 @@ class Comparison:
     layout: str = ""
     needs: tuple[str, ...] = ()
     batch_size: int = 16
+    columns: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    called_face: str = ""
+    stages: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
     loss: bool = False
     """Also show the binary cross entropy of the held-out pictures, see `soft_loss`."""
+
+    @property
+    def heads_of_scores(self) -> list[str]:
+        """What the table's columns of scores are called."""
+        named = [*(self.columns or self.heads or self.tests)]
+        return named + ["cross entropy"] * self.loss + ["hand called face"] * bool(self.called_face)
 
 
 def grid(architectures: Sequence[str], encoders: Sequence[str]) -> dict[str, str]:
@@ -99,6 +115,12 @@ WILD = {
     "rectangles": COVERING,
     "backgrounds": "--backgrounds_dir {backgrounds_train} --background_ratio 0.3",
 }
+
+SMALL_NET = "--encoder mobilenetv2_100"
+TEACHERS = " ".join(f"{{rows}}/{row}/best.safetensors" for row in ("efficientnet-lite2", "lovasz", "rare"))
+
+CLEAN = "--images_path {held_out}/faces --masks_path {held_out}/masks"
+BEHIND_HANDS = "--images_path {held_out}/fahand --masks_path {held_out}/mahand"
 
 COMPARISONS = {
     "models": Comparison(
@@ -151,8 +173,8 @@ COMPARISONS = {
         layout="--hands_dir {hands_dir} --backgrounds_dir {backgrounds_test}",
         needs=("hands_dir", "backgrounds_dir"),
         tests={
-            "clean": "--images_path {held_out}/faces --masks_path {held_out}/masks",
-            "hands": "--images_path {held_out}/fahand --masks_path {held_out}/mahand",
+            "clean": CLEAN,
+            "hands": BEHIND_HANDS,
             "scenes": "--images_path {held_out}/scene --masks_path {held_out}/mascene",
         },
         measure="iou",
@@ -167,6 +189,50 @@ COMPARISONS = {
         measure="dice",
         heads=PARTS,
         published=PUBLISHED,
+    ),
+    "ablation": Comparison(
+        "One change a row, pooled: Dice on clean held-out faces, IoU there, behind held-out hands and small on "
+        "held-out backgrounds; each row has the multiply-adds of the base's training, teachers' not counted",
+        shared="--labels celebamask --arch fpn --widths 128 64",
+        rows={
+            "base": SMALL_NET,
+            "efficientnet-lite2": "--encoder tf_efficientnet_lite2",
+            "double-size": SMALL_NET,
+            "progressive-size": SMALL_NET,
+            "lovasz": f"{SMALL_NET} --loss ce+dice+0.5*lovasz",
+            "no-ema": f"{SMALL_NET} --ema 0",
+            "rare": f"{SMALL_NET} --rare 0.5",
+            "colour": f"{SMALL_NET} --augment brightness=0.5 contrast=0.5 saturation=0.8 tint=0.16 grey=0.1",
+            "rotation": f"{SMALL_NET} --augment rotation=45",
+            "scale": f"{SMALL_NET} --scale 0.4 2.0",
+            **{name: f"{SMALL_NET} {flags}" for name, flags in WILD.items()},
+            "larger-teacher": f"{SMALL_NET} --teacher {{rows}}/efficientnet-lite2/best.safetensors",
+            "averaged-teachers": f"{SMALL_NET} --teacher {TEACHERS}",
+            "flipping-teacher": f"{SMALL_NET} --teacher {{rows}}/base/best.safetensors --teacher_flip",
+        },
+        stages={"double-size": ((4, 2),), "progressive-size": ((2, 1), (8, 2))},
+        asked={"flip": "--flip"},
+        size=128,
+        epochs=8,
+        layout="--hands_dir {hands_dir} --backgrounds_dir {backgrounds_test}",
+        needs=("hands_dir", "backgrounds_dir"),
+        tests={
+            "clean": CLEAN,
+            "face": f"{CLEAN} --labels face",
+            "hair": f"{CLEAN} --labels hair",
+            "hands": f"{BEHIND_HANDS} --labels face",
+            "scenes": "--images_path {held_out}/scene --masks_path {held_out}/mascene --labels face",
+        },
+        measure="iou",
+        columns={
+            "mean Dice": ("clean", "mean", "dice"),
+            "necklace Dice": ("clean", "neck_l", "dice"),
+            "face": ("face", "face", "iou"),
+            "hair": ("hair", "hair", "iou"),
+            "behind hands": ("hands", "face", "iou"),
+            "scenes": ("scenes", "face", "iou"),
+        },
+        called_face="hands",
     ),
     "person": Comparison(
         "IoU of the person, pooled over the held-out portraits",
@@ -222,18 +288,23 @@ def main(argv: list[str] | None = None) -> int:
 def compare(args: argparse.Namespace) -> int:
     """Lay out what is scored, do every row that is not finished, and write the table after each."""
     comparison, folder = COMPARISONS[args.comparison], args.out / args.comparison
-    unknown = [name for name in args.only or () if name not in comparison.rows]
+    rows = [*comparison.rows, *comparison.asked]
+    unknown = [name for name in args.only or () if name not in rows]
     if unknown:
-        raise ValueError(f"{args.comparison} has no row {unknown[0]!r}; choose from: {', '.join(comparison.rows)}")
+        raise ValueError(f"{args.comparison} has no row {unknown[0]!r}; choose from: {', '.join(rows)}")
     missing = [f"--{name}" for name in comparison.needs if getattr(args, name) is None]
     if missing:
         raise ValueError(f"{args.comparison} needs {' and '.join(missing)}")
     budget = {name: getattr(args, name) or getattr(comparison, name) for name in ("size", "epochs", "batch_size")}
     places = {name: value for name, value in vars(args).items() if isinstance(value, Path)}
+    divisors = {divisor for stages in comparison.stages.values() for divisor, _ in stages}
+    if any(budget["epochs"] % divisor for divisor in divisors):
+        raise ValueError(f"--epochs {budget['epochs']} can't be shared alike; give a multiple of {max(divisors)}")
+    places["rows"] = folder
     places |= {name: folder / name for name in ("held_out", "backgrounds_train", "backgrounds_test")}
     if comparison.layout and not places["held_out"].exists():
         lay_out(comparison, places)
-    for name in args.only or comparison.rows:
+    for name in args.only or rows:
         do_row(name, comparison, budget, places, folder / name, args.workers)
         write_table(args.comparison, comparison, budget, folder)
     print((folder / "table.md").read_text(encoding="utf-8"))
@@ -268,25 +339,49 @@ def do_row(
     workers: int,
 ) -> None:
     """Train and score one row into `folder`, unless that is done; ValueError where it was begun in another way."""
-    flags = filled(f"{TRAINING} {comparison.shared} {comparison.rows[name]}", places)
-    flags += [word for key, value in budget.items() for word in (f"--{key}", str(value))]
-    pretrained = encoder_file(flags[flags.index("--encoder") + 1], places.get("encoders_dir"))
-    flags += ["--encoder_weights", str(pretrained)] if pretrained else []
+    asked = shlex.split(comparison.asked.get(name, ""))
+    trained = folder.with_name(next(iter(comparison.rows))) if asked else folder
+    stages = stages_of(trained.name, comparison, budget, places, trained)
+    flags = [word for words, _ in stages for word in words]
     begun, made = folder / "row.json", {"train.py": flags, "held_out.py": filled(comparison.layout, places)}
+    made |= {"test.py": asked} if asked else {}
     if begun.exists() and json.loads(begun.read_text(encoding="utf-8")) != made:
         raise ValueError(f"{folder} was made with other flags, see {begun}; choose another --out, or remove it")
     if (folder / "result.json").exists():
         return
-    print(f"{name}: {shlex.join(flags)}", file=sys.stderr, flush=True)
     images.write_json(begun, made)
-    run_script("train.py", [*flags, "--weights_dir", str(folder), "--resume", "--workers", str(workers)])
+    for flags, run in () if asked else stages:
+        print(f"{name}: {shlex.join(flags)}", file=sys.stderr, flush=True)
+        run_script("train.py", [*flags, "--weights_dir", str(run), "--resume", "--workers", str(workers)])
+    weights = trained / "best.safetensors"
     for test, test_flags in comparison.tests.items():
-        saved = ["--weights_path", str(folder / "best.safetensors"), "--save_path", str(folder / test)]
+        saved = ["--weights_path", str(weights), "--save_path", str(folder / test), *asked]
         run_script("test.py", [*filled(test_flags, places), *saved])
-    result = result_of(comparison, folder, pretrained)
+    result = result_of(comparison, folder, trained)
     if comparison.loss:
-        result["scores"].append(soft_loss(folder / "best.safetensors", places))
+        result["scores"].append(soft_loss(weights, places))
+    if comparison.called_face:
+        result["scores"].append(share_called_face(places["held_out"] / "hand", folder / comparison.called_face))
     images.write_json(folder / "result.json", result)
+
+
+def stages_of(
+    name: str, comparison: Comparison, budget: dict[str, int], places: dict[str, Path], folder: Path
+) -> list[tuple[list[str], Path]]:
+    """The flags of train.py for each stage of a row, and its run folder: `folder` of the last one."""
+    recipe = filled(f"{TRAINING} {comparison.shared} {comparison.rows[name]}", places)
+    pretrained = encoder_file(recipe[recipe.index("--encoder") + 1], places.get("encoders_dir"))
+    start = ["--encoder_weights", str(pretrained)] if pretrained else []
+    parts = comparison.stages.get(name, ((1, 1),))
+    stages = []
+    for number, (divisor, factor) in enumerate(parts, 1):
+        own = budget | {"size": budget["size"] * factor, "epochs": budget["epochs"] // divisor}
+        run = folder if number == len(parts) else folder / f"stage{number}"
+        stages.append(
+            ([*recipe, *(word for key, value in own.items() for word in (f"--{key}", str(value))), *start], run)
+        )
+        start = ["--init", str(run / "best.safetensors")]
+    return stages
 
 
 def soft_loss(weights: Path, places: dict[str, Path]) -> float:
@@ -313,38 +408,43 @@ def run_script(script: str, flags: list[str]) -> None:
         raise ValueError(f"{script} ended with status {done.returncode}; mend that and give the same command again")
 
 
-def result_of(comparison: Comparison, folder: Path, pretrained: Path | None) -> dict[str, Any]:
-    """What the table says of a finished row; `scores` are in the order of its columns, None where undefined."""
+def result_of(comparison: Comparison, folder: Path, trained: Path) -> dict[str, Any]:
+    """What the table says of a row scored in `folder`; `scores` are in the order of its columns, None where undefined.
+
+    `trained` is the row that was trained, this one or another.
+    """
     import torch
 
     from faceparse import checkpoint
 
-    model = checkpoint.load(folder / "best.safetensors").model
-    with (folder / "curves.csv").open(newline="") as file:
-        seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
+    model = checkpoint.load(trained / "best.safetensors").model
+    runs = [json.loads(path.read_text())[-1] for path in sorted(trained.rglob("run.json"), reverse=True)]
+    seconds = 0.0
+    for path in trained.rglob("curves.csv"):
+        with path.open(newline="") as file:
+            seconds += sum(float(row["seconds"]) for row in csv.DictReader(file))
     reports = {test: json.loads((folder / test / "scores.json").read_text()) for test in comparison.tests}
+    columns = comparison.columns.values() or [
+        (test, name, comparison.measure) for test, report in reports.items() for name in [*report["classes"]][1:]
+    ]
     cores = f"{torch.get_num_threads()} threads on {os.cpu_count()} cores"
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    pretrained = {run["settings"]["encoder_weights"] for run in runs} - {"none"}
     return {
-        "scores": [row[comparison.measure] for report in reports.values() for row in foreground(report["classes"])],
+        "scores": [reports[test]["classes"][name][measure] for test, name, measure in columns],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds": round(seconds, 1),
-        "pretrained": pretrained.name if pretrained else None,
-        "trained_on": json.loads((folder / "run.json").read_text())[-1]["pictures"]["training"],
+        "pretrained": Path(min(pretrained)).name if pretrained else None,
+        "trained_on": runs[0]["pictures"]["training"],
         "scored_on": {test: report["scored"] for test, report in reports.items()},
         "machine": f"{platform.machine()}, {cores}{gpu}, torch {torch.__version__}",
         "reports": reports,
     }
 
 
-def foreground(classes: dict[str, dict[str, float]]) -> list[dict[str, float]]:
-    """The rows of a report but the background's, in their order."""
-    return list(classes.values())[1:]
-
-
 def write_table(name: str, comparison: Comparison, budget: dict[str, int], folder: Path) -> None:
     """table.md and table.json of the rows in `folder`."""
-    files = {row: folder / row / "result.json" for row in comparison.rows}
+    files = {row: folder / row / "result.json" for row in [*comparison.rows, *comparison.asked]}
     results = {row: json.loads(path.read_text(encoding="utf-8")) for row, path in files.items() if path.exists()}
     whole = {"comparison": name, "about": comparison.about, "measure": comparison.measure, "budget": budget}
     images.write_json(folder / "table.json", whole | {"rows": results, "published": comparison.published})
@@ -354,10 +454,10 @@ def write_table(name: str, comparison: Comparison, budget: dict[str, int], folde
 
 def markdown(comparison: Comparison, budget: dict[str, int], results: dict[str, dict[str, Any]]) -> str:
     """The rows as a Markdown table, the published ones last, and below it what they have in common."""
-    heads = (*(comparison.heads or comparison.tests), *["cross entropy"] * comparison.loss)
+    heads = comparison.heads_of_scores
     lines = [["", *heads, "parameters", "seconds", "pre-trained"]]
     lines.append(["---"] * len(lines[0]))
-    for row in comparison.rows:
+    for row in [*comparison.rows, *comparison.asked]:
         result = results.get(row)
         if result is None:
             lines.append([row, "not yet run", *[""] * (len(heads) + 2)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -179,12 +180,68 @@ def test_an_encoder_starts_from_its_file_where_there_is_one(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", compare.COMPARISONS)
 def test_every_row_is_a_command_that_train_py_knows(name: str, tmp_path: Path) -> None:
     comparison = compare.COMPARISONS[name]
-    names = "faces_dir masks_dir split hands_dir backgrounds_train"
+    names = "faces_dir masks_dir split hands_dir backgrounds_train rows"
     places = {place: tmp_path / place for place in names.split()}
-    for row in comparison.rows.values():
-        flags = compare.filled(f"{compare.TRAINING} {comparison.shared} {row}", places)
-        args = train_flags.parse_args([*flags, "--weights_dir", "x"])
-        assert args.encoder and len(comparison.heads) in (0, 1, 19)
+    budget = {"size": 64, "epochs": 16, "batch_size": 4}
+    for row in comparison.rows:
+        for flags, run in compare.stages_of(row, comparison, budget, places, tmp_path):
+            args = train_flags.parse_args([*flags, "--weights_dir", str(run)])
+            assert args.encoder and len(comparison.heads) in (0, 1, 19)
+
+
+def test_an_ablation_row_in_stages_has_the_multiply_adds_of_the_others(tmp_path: Path) -> None:
+    comparison = compare.COMPARISONS["ablation"]
+    for stages in comparison.stages.values():
+        assert sum(factor**2 / divisor for divisor, factor in stages) == 1
+    places = {place: tmp_path / place for place in ("faces_dir", "masks_dir", "split")}
+    budget = {"size": 128, "epochs": 8, "batch_size": 16}
+    (small, begun), (large, ended) = compare.stages_of("progressive-size", comparison, budget, places, tmp_path / "row")
+    assert small[-6:] == ["--size", "128", "--epochs", "4", "--batch_size", "16"]
+    assert large[-8:] == [
+        *["--size", "256", "--epochs", "1", "--batch_size", "16", "--init"],
+        str(begun / "best.safetensors"),
+    ]
+    assert begun == tmp_path / "row" / "stage1" and ended == tmp_path / "row"
+
+
+SOME = ("base", "efficientnet-lite2", "progressive-size", "larger-teacher", "flip")
+
+
+@pytest.mark.parametrize("only", [SOME, pytest.param((), marks=pytest.mark.soak)], ids=["some", "all"])
+def test_the_ablation_trains_in_stages_learns_from_other_rows_and_flips_without_training(
+    only: tuple[str, ...],
+    data: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = compare.COMPARISONS["ablation"]
+    rows = {name: re.sub(r"--encoder \S+", "", flags) for name, flags in whole.rows.items()}
+    stages = {"double-size": ((1, 2),), "progressive-size": ((1, 1), (1, 2))}  # an epoch each
+    tiny = replace(whole, shared=f"{TINY} --labels celebamask", rows=rows)
+    monkeypatch.setitem(compare.COMPARISONS, "ablation", tiny)
+    folders = ["--hands_dir", str(tmp_path / "hands"), "--backgrounds_dir", str(tmp_path / "backgrounds")]
+    assert compare.main(["ablation", *data, *folders]) == 1
+    assert "--epochs 1 can't be shared alike; give a multiple of 8" in capsys.readouterr().err
+    monkeypatch.setitem(compare.COMPARISONS, "ablation", replace(tiny, stages=stages))
+    chosen = ["--only", *only] if only else []
+    assert compare.main(["ablation", *data, *folders, *chosen]) == 0
+    folder = tmp_path / "out" / "ablation"
+    head, _, *lines = table_of(folder)
+    assert head[1:8] == [*whole.columns, "hand called face"]
+    done = {line[0]: line for line in lines if line[1] != "not yet run"}
+    assert list(done) == (list(only) or [*rows, *whole.asked])
+    results = {row: json.loads((folder / row / "result.json").read_text()) for row in done}
+    assert results["flip"]["seconds"] == results["base"]["seconds"] and not (folder / "flip" / "run.json").exists()
+    begun, ended = (
+        json.loads((folder / "progressive-size" / part / "run.json").read_text())[0]["settings"]
+        for part in ("stage1", "")
+    )
+    assert (begun["size"], ended["size"]) == (64, 128) and ended["init"].endswith("stage1/best.safetensors")
+    taught = json.loads((folder / "larger-teacher" / "run.json").read_text())[0]["settings"]
+    assert taught["teacher"] == [str(folder / "efficientnet-lite2" / "best.safetensors")]
+    called = held_out.share_called_face(folder / "held_out" / "hand", folder / "base" / "hands")
+    assert results["base"]["scores"][6] == called
 
 
 def test_a_row_that_does_not_exist_is_named_with_the_choices(

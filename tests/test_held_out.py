@@ -1,0 +1,130 @@
+"""benchmarks/held_out.py --objects and --photos: things over faces, composed photos, and the truth that belongs to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import held_out, objects, photos
+from faceparse import images
+from faceparse.labels import CELEBAMASK, face_of
+from tests.conftest import draw_face
+
+SKIN, GLASSES, HAIR = (CELEBAMASK.id(name) for name in ("skin", "eye_g", "hair"))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four drawn faces of 256 px, three of them held out, and two backgrounds, laid out twice: in one/ and two/."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for i in range(4):
+        rgb, ids = draw_face(i, 256)
+        images.write_rgb(folder / "faces" / f"{i}.jpg", rgb)
+        images.write_mask(folder / "masks" / f"{i}.png", ids, CELEBAMASK)
+    for i in range(2):
+        images.write_rgb(folder / "backgrounds" / f"{i}.jpg", np.full((64, 96, 3), 90 + 60 * i, np.uint8))
+    (folder / "split.csv").write_text("0.jpg,True\n1.jpg,False\n2.jpg,False\n3.jpg,False\n")
+    data = {"faces_dir": "faces", "masks_dir": "masks", "faces_split": "split.csv", "backgrounds_dir": "backgrounds"}
+    flags = [word for name, place in data.items() for word in (f"--{name}", str(folder / place))]
+    for out in ("one", "two"):
+        assert held_out.main([*flags, "--objects", "2", "--photos", "2", "--out", str(folder / out)]) == 0
+    return folder
+
+
+def test_the_same_seed_composes_the_same_files(drawn: Path) -> None:
+    one, two = (
+        {p.relative_to(drawn / out): p.read_bytes() for p in (drawn / out).rglob("*.*")} for out in ("one", "two")
+    )
+    assert one == two
+    for kinds, place in ((objects.KINDS, "objects"), (photos.KINDS, "photos")):
+        assert {path.name for path in (drawn / "one" / place).iterdir()} == set(kinds)
+        for kind in kinds:
+            for part in ("images", "masks", "person", "other"):
+                assert len(list((drawn / "one" / place / kind / part).iterdir())) == 2, (kind, part)
+
+
+@pytest.mark.parametrize("kind", objects.KINDS)
+def test_a_thing_clears_the_mask_beneath_it_and_leaves_the_rest(drawn: Path, kind: str) -> None:
+    for path in images.list_images(drawn / "one" / "objects" / kind / "images"):
+        before = images.read_mask(drawn / "masks" / f"{path.stem}.png")
+        parts = ("masks", "other", "person")
+        after, thing, person = (images.read_mask(path.parents[1] / p / f"{path.stem}.png") for p in parts)
+        there = thing > 0
+        assert (after[there] == CELEBAMASK.id(objects.KINDS[kind][1])).all() and (after[~there] == before[~there]).all()
+        assert (face_of(before, ids=True) & there).any() and ((person > 0) == (before > 0) | there).all()
+        picture, bare = images.read_rgb(path).astype(int), images.read_rgb(drawn / "faces" / f"{path.stem}.jpg")
+        changed = np.abs(picture - bare).mean(axis=2)
+        assert changed[there].mean() > 3 * changed[:20].mean()  # of the upper rows JPEG changes a little
+
+
+def test_glasses_sit_on_the_eyes_and_a_mask_on_the_mouth() -> None:
+    image, ids = draw_face(1, 256)
+    frame = objects.frame_of(image, ids)
+    assert frame is not None
+    eyes = np.isin(ids, [CELEBAMASK.id("l_eye"), CELEBAMASK.id("r_eye")])
+    assert frame.u[ids == CELEBAMASK.id("l_eye")].mean() == pytest.approx(1, abs=0.01)  # to the picture's right
+    assert frame.v[ids == CELEBAMASK.id("mouth")].mean() == pytest.approx(2, abs=0.01)
+    worn = objects.cover(frame, "glasses", np.random.default_rng(0))[2]
+    assert (worn & eyes).sum() > 0.9 * eyes.sum()
+    masked = objects.cover(frame, "mask", np.random.default_rng(0))[2]
+    assert masked[ids == CELEBAMASK.id("mouth")].all() and not (masked & eyes).any()
+
+
+def test_who_wears_glasses_gets_no_second_ones_and_who_has_no_hair_no_locks() -> None:
+    _, ids = draw_face(1, 256)
+    assert objects.suits("glasses", ids) and objects.suits("hair", ids)
+    ids[:4, :4] = GLASSES
+    assert not objects.suits("glasses", ids) and objects.suits("cup", ids)
+    assert not objects.suits("hair", np.where(ids == HAIR, SKIN, ids))
+
+
+def test_a_head_that_is_turned_away_has_no_frame() -> None:
+    image, ids = draw_face(1, 256)
+    assert objects.frame_of(image, np.where(ids == CELEBAMASK.id("l_eye"), SKIN, ids)) is None
+
+
+def heights_of(folder: Path, kind: str) -> list[float]:
+    """Of the faces, as a share of the picture's height."""
+    masks = [images.read_mask(path) > 0 for path in images.list_images(folder / "one" / "photos" / kind / "masks")]
+    return [np.ptp(np.argwhere(mask)[:, 0]) / len(mask) if mask.any() else 0.0 for mask in masks]
+
+
+def test_photos_have_faces_of_their_kinds_size_or_none(drawn: Path) -> None:
+    assert all(0.04 < height < 0.22 for height in heights_of(drawn, "small"))
+    assert all(0.18 < height < 0.85 for height in heights_of(drawn, "large"))
+    assert heights_of(drawn, "none") == heights_of(drawn, "headless") == [0.0, 0.0]
+    for kind, share in (("none", 1.0), ("headless", 1.0), ("small", 0.0)):
+        others = images.list_images(drawn / "one" / "photos" / kind / "other")
+        assert all((images.read_mask(path) > 0).mean() == share for path in others)
+    people = [images.read_mask(p) > 0 for p in images.list_images(drawn / "one" / "photos" / "headless" / "person")]
+    assert all(person.mean() > 0.1 for person in people)
+
+
+def test_a_bare_chest_is_of_the_person_and_not_of_the_face(drawn: Path) -> None:
+    for path in images.list_images(drawn / "one" / "photos" / "chest" / "masks"):
+        face = images.read_mask(path) > 0
+        chest, person = (images.read_mask(path.parents[1] / part / path.name) > 0 for part in ("other", "person"))
+        assert chest.sum() > face.sum() > 0 and not (chest & face).any() and (person | ~chest).all()
+        assert np.argwhere(chest)[:, 0].mean() > np.argwhere(face)[:, 0].mean()  # below
+
+
+def test_the_share_called_face_is_of_one_kinds_pixels(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = np.zeros((10, 10), np.uint8)
+    other[:4] = 255
+    called = np.zeros((10, 10), np.uint8)
+    called[3:] = 255
+    images.write_mask(tmp_path / "other" / "0.png", other)
+    images.write_mask(tmp_path / "called" / "0.png", called)
+    flags = ["--out", "nowhere", "--other", str(tmp_path / "other"), "--called_face", str(tmp_path / "called")]
+    assert held_out.main(flags) == 0
+    assert capsys.readouterr().out == "share of its pixels called face: 0.2500\n"
+
+
+def test_photos_need_backgrounds(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        held_out.main(["--photos", "1", "--out", "x"])
+    assert "--photos needs --backgrounds_dir" in capsys.readouterr().err
