@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,6 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.machine import tell
+from benchmarks.photos import laid_over, placed
 from faceparse import images, load
 from faceparse.data.splits import read_split
 from faceparse.labels import FOREGROUND, face_of
@@ -150,39 +150,6 @@ def add_face(
     scene.faces[person > 0.5] = 0
     scene.heights.append(height)
     scene.faces[seen > 0.5] = len(scene.heights)
-
-
-def placed(
-    layers: Sequence[np.ndarray],
-    face: np.ndarray,
-    height: float,
-    angle: float,
-    middle: Sequence[float],
-    hw: tuple[int, int],
-) -> list[np.ndarray]:
-    """Layers, (H, W) bool or float or (H, W, 3), turned by `angle` degrees counter-clockwise into a canvas of `hw`.
-
-    There `face`, bool (H, W) in the layers' place, is `height` pixels high before it is turned, and its middle lies at
-    `middle` (x, y). Masks come out as float32 in 0..1.
-    """
-    x, y, w, h = cv2.boundingRect(face.view(np.uint8))
-    scale = height / h
-    shrunk = min(1.0, scale)  # averaged first: bilinear alone would alias
-    size = max(1, round(face.shape[1] * shrunk)), max(1, round(face.shape[0] * shrunk))
-    small = [
-        cv2.resize(layer.astype(np.float32) if layer.dtype == bool else layer, size, interpolation=cv2.INTER_AREA)
-        for layer in layers
-    ]
-    matrix = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), angle, scale / shrunk)
-    matrix[:, 2] += middle - matrix @ ((x + w / 2) * shrunk, (y + h / 2) * shrunk, 1)
-    return [cv2.warpAffine(layer, matrix, hw[::-1], flags=cv2.INTER_LINEAR) for layer in small]
-
-
-def laid_over(picture: np.ndarray, layer: np.ndarray, alpha: np.ndarray) -> None:
-    """`layer`, (H, W, 3), over the uint8 picture, in place, where `alpha`, float (H, W), is above 0."""
-    there = alpha > 0
-    share = alpha[there][:, None]
-    picture[there] = np.rint(picture[there] * (1 - share) + layer[there] * share)
 
 
 class Tally:

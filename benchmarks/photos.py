@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.bench_zoom import laid_over, placed
 from faceparse import images
 from faceparse.labels import CELEBAMASK, face_of
 
@@ -139,6 +139,39 @@ def _middle(
     return (x, beyond) if side == 0 else (beyond if side == 1 else wide - beyond, y)
 
 
+def placed(
+    layers: Sequence[np.ndarray],
+    face: np.ndarray,
+    height: float,
+    angle: float,
+    middle: Sequence[float],
+    hw: tuple[int, int],
+) -> list[np.ndarray]:
+    """Layers, (H, W) bool or float or (H, W, 3), turned by `angle` degrees counter-clockwise into a canvas of `hw`.
+
+    There `face`, bool (H, W) in the layers' place, is `height` pixels high before it is turned, and its middle lies at
+    `middle` (x, y). Masks come out as float32 in 0..1.
+    """
+    x, y, w, h = cv2.boundingRect(face.view(np.uint8))
+    scale = height / h
+    shrunk = min(1.0, scale)  # averaged first: bilinear alone would alias
+    size = max(1, round(face.shape[1] * shrunk)), max(1, round(face.shape[0] * shrunk))
+    small = [
+        cv2.resize(layer.astype(np.float32) if layer.dtype == bool else layer, size, interpolation=cv2.INTER_AREA)
+        for layer in layers
+    ]
+    matrix = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), angle, scale / shrunk)
+    matrix[:, 2] += middle - matrix @ ((x + w / 2) * shrunk, (y + h / 2) * shrunk, 1)
+    return [cv2.warpAffine(layer, matrix, hw[::-1], flags=cv2.INTER_LINEAR) for layer in small]
+
+
+def laid_over(picture: np.ndarray, layer: np.ndarray, alpha: np.ndarray) -> None:
+    """`layer`, (H, W, 3), over the uint8 picture, in place, where `alpha`, float (H, W), is above 0."""
+    there = alpha > 0
+    share = alpha[there][:, None]
+    picture[there] = np.rint(picture[there] * (1 - share) + layer[there] * share)
+
+
 def with_body(
     image: np.ndarray, ids: np.ndarray, bare: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -160,7 +193,7 @@ def with_body(
     cv2.fillPoly(body, [outline], 255)
     soft = 1 + int(0.12 * h) // 2 * 2
     body = cv2.GaussianBlur(body, (soft, soft), 0) > 127
-    dropped = ["cloth", "neck_l", "hat"] if bare else []
+    dropped = ["cloth", "neck_l"] if bare else []
     kept = (whole > 0) & ~np.isin(whole, [CELEBAMASK.id(name) for name in dropped])
     own = np.isin(whole, [CELEBAMASK.id(name) for name in (["neck"] if bare else ["cloth"])])
     padded = cv2.copyMakeBorder(image, 0, below, sides, sides, cv2.BORDER_REPLICATE)

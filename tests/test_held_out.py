@@ -1,4 +1,4 @@
-"""benchmarks/held_out.py --objects and --photos: things over faces, composed photos, and the truth that belongs to them."""
+"""benchmarks/held_out.py --objects and --photos: what is composed, and the truth that belongs to it."""
 
 from __future__ import annotations
 
