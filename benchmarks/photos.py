@@ -109,9 +109,8 @@ def _shrunk(image: np.ndarray, ids: np.ndarray, height: float) -> Person:
     if scale >= 1:
         return image, ids
     size = tuple(max(1, round(length * scale)) for length in ids.shape[::-1])
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.resize(
-        ids, size, interpolation=cv2.INTER_NEAREST_EXACT
-    )
+    small = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), small
 
 
 def _part(background: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -197,14 +196,12 @@ def with_body(
     kept = (whole > 0) & ~np.isin(whole, [CELEBAMASK.id(name) for name in dropped])
     own = np.isin(whole, [CELEBAMASK.id(name) for name in (["neck"] if bare else ["cloth"])])
     padded = cv2.copyMakeBorder(image, 0, below, sides, sides, cv2.BORDER_REPLICATE)
-    if np.count_nonzero(own) < 400:
-        own = face if bare else own
+    if bare and np.count_nonzero(own) < 400:
+        own = face
     colour = np.median(padded[own], axis=0) if own.any() else rng.uniform(20, 120) * rng.uniform(0.5, 1.6, 3)
     surface = _torso(body, colour, centre, chin, h, bare, rng)
-    alpha = kept.astype(np.float32)
-    alpha[: height + 1] *= np.clip((height - np.arange(height + 1)) / (0.08 * height), 0, 1)[:, None] ** (
-        ~face[: height + 1]
-    )
+    fade = np.clip((height - np.arange(len(whole))) / (0.08 * height), 0, 1)[:, None]  # of the picture's lower edge
+    alpha = kept * np.where(face, 1, fade).astype(np.float32)
     skin = body & ~kept & (np.arange(len(whole)) < chin + BELT * h)[:, None] & bare
     if bare:  # the neck goes over into the chest
         fade = np.clip((chin + 0.35 * h - np.arange(len(whole))) / (0.3 * h), 0, 1)[:, None]
@@ -222,19 +219,13 @@ def _torso(
     yy, xx = np.mgrid[:tall, :wide].astype(np.float32)
     x, y = np.abs(xx - centre) / h, (yy - chin) / h
     depth = cv2.distanceTransform(np.pad(body.view(np.uint8), ((0, 1), (0, 0)), mode="edge"), cv2.DIST_L2, 5)[:-1] / h
-    shade = (
-        0.62
-        + 0.38 * np.sqrt(np.clip(depth / 0.35, 0, 1))
-        + 0.08 * np.clip((xx - centre) / h, -1, 1) * rng.choice([-1, 1])
-    )
+    shade = 0.62 + 0.38 * np.sqrt(np.clip(depth / 0.35, 0, 1))
+    shade += 0.08 * np.clip((xx - centre) / h, -1, 1) * rng.choice([-1, 1])
     if bare:
         shade -= 0.22 * np.exp(-(((y - 0.02) / 0.22) ** 2)) * (x < 0.5)  # below the chin
         bone = y - 0.42 + 0.16 * x
-        shade += (
-            (0.09 * np.exp(-((bone / 0.035) ** 2)) - 0.1 * np.exp(-(((bone - 0.09) / 0.05) ** 2)))
-            * (x > 0.06)
-            * (x < 0.8)
-        )
+        above, under = np.exp(-((bone / 0.035) ** 2)), np.exp(-(((bone - 0.09) / 0.05) ** 2))
+        shade += (0.09 * above - 0.1 * under) * (x > 0.06) * (x < 0.8)
         shade -= 0.06 * np.exp(-((x / 0.05) ** 2)) * np.clip((y - 0.5) * 3, 0, 1)
         shade -= 0.1 * np.exp(-(((np.hypot((x - 0.45) / 1.1, y - 0.95) - 0.45) / 0.06) ** 2)) * (y > 1.05) * (x > 0.05)
     folds = rng.normal(0, 0.02 if bare else 0.05, (12, 60)).astype(np.float32)

@@ -146,3 +146,5 @@ def test_what_needs_a_teacher_is_refused_without_one(tmp_path: Path, capsys: pyt
     with pytest.raises(SystemExit):
         main([*training(tmp_path, "run"), "--distill", "1"])
     assert "--distill and --teacher_flip need --teacher" in capsys.readouterr().err
+    assert main([*training(tmp_path, "run"), "--teacher", str(tmp_path / "none.safetensors")]) == 1
+    assert "none.safetensors: no such weights file" in capsys.readouterr().err

@@ -77,9 +77,9 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
     args.weights_dir = args.weights_dir or ranks.first(lambda: run_folder(args.runs_dir, args.resume))
     ranks.first(lambda: check_folder(args))
     model, design, preprocess = build_model(args, labels)
-    args.teachers = fingerprints(args.teacher)
     taught = (labels, preprocess, device, args.distill, args.teacher_flip, ranks)
     teacher = Teacher(args.teacher, *taught) if args.teacher else None
+    args.teachers = fingerprints(args.teacher)
     args.arch, args.encoder, args.widths = design.architecture, design.encoder, design.widths  # for the record
     with ranks.first_goes_ahead():  # it remembers which masks are sound
         data = read_data(args, labels)
