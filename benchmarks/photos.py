@@ -194,10 +194,8 @@ def with_body(
     body = cv2.GaussianBlur(body, (soft, soft), 0) > 127
     dropped = ["cloth", "neck_l"] if bare else []
     kept = (whole > 0) & ~np.isin(whole, [CELEBAMASK.id(name) for name in dropped])
-    own = np.isin(whole, [CELEBAMASK.id(name) for name in (["neck"] if bare else ["cloth"])])
+    own = face if bare else whole == CELEBAMASK.id("cloth")
     padded = cv2.copyMakeBorder(image, 0, below, sides, sides, cv2.BORDER_REPLICATE)
-    if bare and np.count_nonzero(own) < 400:
-        own = face
     colour = np.median(padded[own], axis=0) if own.any() else rng.uniform(20, 120) * rng.uniform(0.5, 1.6, 3)
     surface = _torso(body, colour, centre, chin, h, bare, rng)
     fade = np.clip((height - np.arange(len(whole))) / (0.08 * height), 0, 1)[:, None]  # of the picture's lower edge
@@ -228,7 +226,7 @@ def _torso(
         shade += (0.09 * above - 0.1 * under) * (x > 0.06) * (x < 0.8)
         shade -= 0.06 * np.exp(-((x / 0.05) ** 2)) * np.clip((y - 0.5) * 3, 0, 1)
         shade -= 0.1 * np.exp(-(((np.hypot((x - 0.45) / 1.1, y - 0.95) - 0.45) / 0.06) ** 2)) * (y > 1.05) * (x > 0.05)
-    folds = rng.normal(0, 0.02 if bare else 0.05, (12, 60)).astype(np.float32)
+    folds = rng.normal(0, 0.006 if bare else 0.05, (12, 60)).astype(np.float32)
     shade += cv2.resize(folds, (wide, tall), interpolation=cv2.INTER_CUBIC)
     trousers = rng.uniform(20, 120) * rng.uniform(0.7, 1, 3)
     surface = np.where((y < BELT)[..., None], colour, trousers) * shade[..., None] + rng.normal(0, 3, (tall, wide, 1))
