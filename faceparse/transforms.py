@@ -100,19 +100,21 @@ class Augment:
             image, mask = flip(image, mask, labels)
         return self.recolour(image, rng), mask
 
+    def shrink(self, image: np.ndarray, mask: np.ndarray, soft: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Halved as often as every zoom begins with: a large photo holds no more than training can use.
+
+        Takes and returns what `__call__` takes; 512 pixels stay as they are where `size` is 256, 4000 become 500.
+        """
+        return _halved(image, mask, self.size / max(mask.shape) * self.scale[1], soft)[:2]
+
     def move(
         self, image: np.ndarray, mask: np.ndarray, rng: np.random.Generator, soft: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scale, turn and shift in one resampling: bilinear for the picture and a soft mask, nearest for ids."""
-        height, width = mask.shape
         low, high = np.log(self.scale)
-        scale = self.size / max(height, width) * np.exp(rng.uniform(low, high))
-        while scale < 0.6 and min(height, width) > 2 * MIN_SIDE:  # averaged halves first: bilinear alone would alias
-            height, width, scale = height // 2, width // 2, scale * 2
-        if (height, width) != mask.shape:
-            halving = cv2.INTER_AREA if soft else cv2.INTER_NEAREST_EXACT
-            mask = cv2.resize(mask, (width, height), interpolation=halving)
-            image = resize(image, (height, width))
+        scale = self.size / max(mask.shape) * np.exp(rng.uniform(low, high))
+        image, mask, scale = _halved(image, mask, scale, soft)
+        height, width = mask.shape
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-self.rotation, self.rotation), scale)
         # A picture that has become larger than the window may move until it just fills it; a smaller one stays inside.
         slack = (np.abs(np.array([width, height]) * scale - self.size)) / 2 + self.shift * self.size
@@ -140,6 +142,17 @@ class Augment:
             coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])[1]
             image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
         return image
+
+
+def _halved(image: np.ndarray, mask: np.ndarray, scale: float, soft: bool) -> tuple[np.ndarray, np.ndarray, float]:
+    """Both averaged down by halves as far as `scale` asks for, and what is left of it: bilinear alone would alias."""
+    height, width = mask.shape
+    while scale < 0.6 and min(height, width) > 2 * MIN_SIDE:
+        height, width, scale = height // 2, width // 2, scale * 2
+    if (height, width) != mask.shape:
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA if soft else cv2.INTER_NEAREST_EXACT)
+        image = resize(image, (height, width))
+    return image, mask, scale
 
 
 def flip(image: np.ndarray, mask: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:

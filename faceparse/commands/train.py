@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from faceparse.commands import finish
 from faceparse.commands.train_flags import DEFAULT_ARCH, DEFAULT_ENCODER, parse_args
 from faceparse.commands.train_flags import create_parser as create_parser  # completion asks each command for it
-from faceparse.distributed import Ranks, joined
+from faceparse.distributed import Ranks, joined, local_count
 from faceparse.labels import LabelSet, label_set
 
 if TYPE_CHECKING:
@@ -288,6 +288,7 @@ def load_batches(
     from torch.utils.data import DataLoader
 
     from faceparse.data.batches import BatchesWithHands, ShareOfBatches, TrainingFaces, Wild
+    from faceparse.data.cache import PictureCache
     from faceparse.data.folder import repeat_factors
     from faceparse.transforms import Augment
 
@@ -299,7 +300,9 @@ def load_batches(
     backgrounds = args.background_ratio if data.backgrounds else 0.0
     wild = Wild(args.shape_ratio, args.rectangle_ratio, backgrounds)
     augment = replace(Augment(args.size, scale=tuple(args.scale)), **dict(args.augment))
-    faces = TrainingFaces(data, labels, augment, preprocess, wild, args.soft_targets)
+    pictures, memory = len(data.training) + len(data.with_hands), args.cache // local_count()
+    cache = PictureCache(pictures, memory) if memory else None
+    faces = TrainingFaces(data, labels, augment, preprocess, wild, args.soft_targets, cache)
     repeats = repeat_factors(data.training, args.rare)
     draws = BatchesWithHands(
         len(data.training), len(data.with_hands), args.batch_size, hands_a_batch, args.seed, repeats
@@ -315,6 +318,7 @@ def workers(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
         "num_workers": args.workers,
         "persistent_workers": args.workers > 0,
         "worker_init_fn": settle_worker,
+        "multiprocessing_context": "fork" if args.cache and args.workers else None,
         "pin_memory": device.type == "cuda",
     }
 

@@ -290,6 +290,14 @@ def create_parser() -> Parser:
         default=min(8, max(1, (os.cpu_count() or 1) // local_count())),
         help="processes that prepare pictures, for each that trains; 0: none beside this one",
     )
+    run.add_argument(
+        "--cache",
+        metavar="SIZE",
+        type=size_in_bytes,
+        default=0,
+        help="memory for decoded pictures, for instance 500M or 4G, of all processes of this machine together; what "
+        "does not fit is decoded in every epoch; 0: none",
+    )
     parser.add_summary_flags()
     return parser
 
@@ -324,6 +332,15 @@ def positive(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
     return value
+
+
+def size_in_bytes(text: str) -> int:
+    """`4G`, `500M`, `64K` or plain bytes."""
+    number, power = (text[:-1], "KMG".index(text[-1]) + 1) if text[-1:] in ("K", "M", "G") else (text, 0)
+    try:
+        return int(positive(number) * 1024**power)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected bytes, for instance 500M or 4G, got {text!r}") from error
 
 
 def setting(text: str) -> tuple[str, float]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from faceparse.data.cache import Decoded, PictureCache
 from faceparse.data.folder import Pair, TrainingData, to_ids
 from faceparse.distributed import Ranks
 from faceparse.images import read_pair
@@ -49,7 +50,8 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
 
     With `soft_targets`, for two classes, float32 (size, size) in 0..1 instead: the foreground's share of each pixel.
     A draw with a hand takes a picture out of `with_hands`, or pastes one of `hands` over a face on the fly. The result
-    depends on the draw alone, not on which worker makes it.
+    depends on the draw alone, not on which worker makes it, nor on what `cache`, of the pictures of `data.training` and
+    then those of `data.with_hands`, spares it to decode.
     """
 
     def __init__(
@@ -60,9 +62,10 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         preprocess: Preprocess,
         wild: Wild = Wild(),
         soft_targets: bool = False,
+        cache: PictureCache | None = None,
     ):
         self.data, self.labels, self.augment, self.preprocess, self.wild = data, labels, augment, preprocess, wild
-        self.soft_targets = soft_targets
+        self.soft_targets, self.cache = soft_targets, cache
 
     def __len__(self) -> int:
         return len(self.data.training)
@@ -75,13 +78,18 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         changes += [cover_with_shape] if rng.random() < self.wild.shapes else []
         changes += [cover_with_rectangle] if rng.random() < self.wild.rectangles else []
         changes += [partial(self._add_background, pair)] if rng.random() < self.wild.backgrounds else []
-        image, mask = read_pair(pair.image, pair.mask)
+        read = partial(self._read, pair)
+        number = draw.index + (len(self.data.training) if ready_made else 0)
+        image, mask = self.cache.get(number, read) if self.cache else read()
         for change in changes:
             image, mask = change(image, mask, self._face(pair, mask), rng)
         target = mask if self.soft_targets else to_ids(mask, self.labels, pair.binary)
         image, target = self.augment(image, target, self.labels, rng, self.soft_targets)
         values = torch.from_numpy(target)
         return self.preprocess.normalise(image), values.float() / FOREGROUND if self.soft_targets else values.long()
+
+    def _read(self, pair: Pair) -> Decoded:
+        return self.augment.shrink(*read_pair(pair.image, pair.mask), self.soft_targets)
 
     def _face(self, pair: Pair, mask: np.ndarray) -> np.ndarray:
         """Where the face is, bool (H, W); with classes of one's own, wherever there is one."""
