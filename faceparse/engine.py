@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faceparse.devices import autocast
 from faceparse.distributed import ALONE, Ranks
@@ -80,7 +81,8 @@ def train_one_epoch(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
-        step = Step(loss.item(), bool(torch.isfinite(loss) and torch.isfinite(norm)))
+        told, length = torch.stack([loss.detach(), norm]).tolist()  # a GPU is waited for once
+        step = Step(told, math.isfinite(told) and math.isfinite(length))
         if step.finite:
             optimizer.step()
             average.update_parameters(model)
@@ -129,7 +131,8 @@ def create_optimizer(model: nn.Module, lr: float, encoder_lr: float, weight_deca
         named = [(n, p) for n, p in model.named_parameters() if n.startswith("encoder.") == (part == "encoder")]
         groups.append({"params": [p for _, p in named if p.ndim > 1], "lr": rate, "weight_decay": weight_decay})
         groups.append({"params": [p for _, p in named if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups)
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in model.parameters())  # elsewhere not always
+    return torch.optim.AdamW(groups, fused=fused)
 
 
 def create_schedule(optimizer: Optimizer, steps: int, warmup: int, floor: float = 0.01) -> LRScheduler:
@@ -147,13 +150,14 @@ def create_schedule(optimizer: Optimizer, steps: int, warmup: int, floor: float 
 def create_average(model: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of weights and statistics; its memory grows to `decay` over the first steps."""
 
-    def blend(average: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        if not average.is_floating_point():
-            return current
-        keep = min(decay, (1 + int(count)) / (10 + int(count)))
-        return average + (1 - keep) * (current - average)
+    def blend(averages: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
+        if not averages[0].is_floating_point():  # torch hands over one dtype at a time
+            for average, current in zip(averages, currents, strict=True):
+                average.copy_(current)
+            return
+        get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averages, currents, count)
 
-    return AveragedModel(model, avg_fn=blend, use_buffers=True)
+    return AveragedModel(model, multi_avg_fn=blend, use_buffers=True)
 
 
 def _to(device: torch.device, image: Tensor) -> Tensor:

@@ -49,9 +49,9 @@ class Preprocess:
 
     def normalise(self, image: np.ndarray) -> Tensor:
         """uint8 (h, w, 3) RGB -> float32 (3, h, w)."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()
-        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
-        return (pixels - mean * 255) / (std * 255)
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        levels = (torch.arange(256.0)[:, None] - mean * 255) / (std * 255)  # (256, 3), faster than arithmetic
+        return torch.from_numpy(cv2.LUT(np.ascontiguousarray(image), levels.numpy()[None])).permute(2, 0, 1)
 
     def undo(self, pixels: Tensor) -> np.ndarray:
         """float32 (3, h, w) normalised -> uint8 (h, w, 3) RGB."""
