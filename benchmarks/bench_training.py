@@ -6,7 +6,8 @@
 second pass over the same pictures; --megapixels draws photos instead of reading --faces_dir. "step" is train.py's: FPN
 on MobileNetV2, forward, loss, backward, optimiser, moving average. "plain" is what a first script does with the same
 model in segmentation_models_pytorch: float32, memory contiguous, its Dice loss, AdamW. Each way is in a process of its
-own; they take turns on the same batch, and the median turn counts.
+own; they take turns on the same batch, and the median turn counts. "compiled", with --compile, is train.py's step
+through torch.compile; its first turn is said apart.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ from faceparse import images
 from faceparse.commands import whole_from
 from faceparse.commands.train import load_batches, read_data
 from faceparse.commands.train_flags import parse_args as train_args
-from faceparse.devices import choose_device, keep_freed_memory
+from faceparse.devices import choose_device, compiled, keep_freed_memory
 from faceparse.distributed import ALONE
 from faceparse.engine import Pass, create_average, create_optimizer, create_schedule, train_one_epoch
 from faceparse.export import drawn_example
@@ -71,6 +73,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     flag("--batches", type=whole_from(1), default=20, metavar="N", help="of the loader (default: %(default)s)")
     flag("--rounds", type=whole_from(1), default=7, metavar="N", help="turns of each step (default: %(default)s)")
+    flag("--compile", action="store_true", help="also the step through torch.compile (default: without alone)")
     flag("--device", help="cpu, cuda ... (default: the fastest that is there)")
     args = parser.parse_args(argv)
     if (args.faces_dir is None) != (args.masks_dir is None):
@@ -92,8 +95,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.cache != "0":
             rates["cached"] = 1 / loader_alone(args, args.cache, labels, device, scratch)[0]
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, fresh) as ours, ProcessPoolExecutor(1, fresh) as theirs:
-        ways = {"step": ours, "plain": theirs}
+    names = ["step", "plain"] + ["compiled"] * args.compile
+    with ExitStack() as stack:
+        ways = {name: stack.enter_context(ProcessPoolExecutor(1, fresh)) for name in names}
         for name, process in ways.items():
             process.submit(prepare, name, batch, len(labels), device).result()
         seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -105,6 +109,8 @@ def main(argv: list[str] | None = None) -> int:
     rates |= {name: args.batch_size / statistics.median(times[1:]) for name, times in seconds.items()}
     for name, rate in rates.items():
         print(f"{name:7} {rate:8.1f} pictures/s  {rate / rates['plain']:6.2f} times plain")
+    if args.compile:
+        print(f"the first compiled step took {seconds['compiled'][0]:.0f} s")
     return 0
 
 
@@ -141,9 +147,11 @@ def loader_alone(
 
 def prepare(name: str, batch: tuple[Tensor, Tensor], classes: int, device: torch.device) -> None:
     """Make this process ready for its turns; only train.py's asks the C library to keep what is freed."""
-    if name == "step":
-        keep_freed_memory()
-    mine["step"] = (step_of_train_py if name == "step" else plain_step)(batch, classes, device)
+    if name == "plain":
+        mine["step"] = plain_step(batch, classes, device)
+        return
+    keep_freed_memory()
+    mine["step"] = step_of_train_py(batch, classes, device, name == "compiled")
 
 
 def turn() -> float:
@@ -155,12 +163,15 @@ def turn() -> float:
     return time.perf_counter() - start
 
 
-def step_of_train_py(batch: tuple[Tensor, Tensor], classes: int, device: torch.device) -> Step:
+def step_of_train_py(
+    batch: tuple[Tensor, Tensor], classes: int, device: torch.device, is_compiled: bool = False
+) -> Step:
     model = create_model("fpn", "mobilenetv2_100", classes).to(device).to(memory_format=torch.channels_last)
     average, optimizer = create_average(model, 0.998), create_optimizer(model, 1e-3, 1e-3, 0.01)
     schedule, loss = create_schedule(optimizer, steps=1000, warmup=0), create_loss("ce+dice")
+    trained = compiled(model) if is_compiled else model
     return lambda: list(
-        train_one_epoch(model, average, [batch], loss, optimizer, schedule, device, "auto", 1.0, Pass())
+        train_one_epoch(trained, average, [batch], loss, optimizer, schedule, device, "auto", 1.0, Pass())
     )
 
 

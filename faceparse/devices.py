@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import cast
 
 import torch
+from torch import nn
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -38,6 +43,19 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     """Mixed precision for the device: "bf16", "fp32", or "auto", bf16 where the device is fast at it."""
     wanted = has_fast_bf16(device) if precision == "auto" else precision == "bf16"
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    """`model`, sharing its parameters, as torch.compile writes it anew at the first batch, which takes minutes.
+
+    Raises ValueError where the C++ compiler that this needs is not installed.
+    """
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        raise ValueError(
+            f"--compile needs a C++ compiler, and there is no {compiler}; install it or leave --compile out"
+        )
+    return cast(nn.Module, torch.compile(model))
 
 
 MOST_AT_ONCE = 8

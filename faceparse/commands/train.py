@@ -56,7 +56,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
 
     from faceparse import checkpoint, engine, export
     from faceparse.data.batches import ValidationFaces, one_thread
-    from faceparse.devices import choose_device, keep_freed_memory
+    from faceparse.devices import choose_device, compiled, keep_freed_memory
     from faceparse.losses import create_loss
     from faceparse.runs import Run, UnwrittenRun, draw_masks
     from faceparse.teacher import Teacher, fingerprints
@@ -64,6 +64,8 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
     if args.batch_size % ranks.count:
         shared = f"--batch_size {args.batch_size} can't be shared by {ranks.count} processes"
         raise ValueError(f"{shared}; give a multiple of {ranks.count}")
+    if args.compile and ranks.count > 1:
+        raise ValueError("--compile is for one process; leave it or torchrun out")
     device, labels = choose_device(args.device), label_set(args.labels)
     loss_fn, hard_loss_fn = create_loss(args.loss, args.soft_targets, ranks), create_loss(args.loss)
     if args.soft_targets and not labels.is_binary:
@@ -104,7 +106,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
     journal.record_start(args.command, settings, data.counts())
     journal.record_split(data.training, data.validation)
 
-    replica = ranks.parallel(model, device)
+    replica = compiled(model) if args.compile else ranks.parallel(model, device)
 
     def keep(name: str, epoch: int, along: engine.Pass) -> None:
         if not ranks.is_first:
@@ -353,7 +355,7 @@ def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     """What must stay the same when a training goes on, in plain types."""
     names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
     names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "background_ratio", "rare", "soft_targets"]
-    names += ["teachers", "distill", "teacher_flip"]
+    names += ["teachers", "distill", "teacher_flip", "compile"]
     return {name: getattr(args, name) for name in names} | data.counts()
 
 

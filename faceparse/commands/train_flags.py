@@ -284,6 +284,12 @@ def create_parser() -> Parser:
         help="auto is bf16 where the device is fast at it",
     )
     run.add_argument(
+        "--compile",
+        action="store_true",
+        help="let torch.compile write the network anew, for this machine: the first step takes minutes, and it rounds "
+        "otherwise; whether it pays is not known of any machine, benchmarks/bench_training.py --compile measures it",
+    )
+    run.add_argument(
         "--workers",
         metavar="N",
         type=whole_from(0),
@@ -296,7 +302,7 @@ def create_parser() -> Parser:
         type=size_in_bytes,
         default=0,
         help="memory for decoded pictures, for instance 500M or 4G, of all processes of this machine together; what "
-        "does not fit is decoded in every epoch; 0: none",
+        "does not fit is decoded in every epoch. It pays where a GPU waits for pictures, and for large photos; 0: none",
     )
     parser.add_summary_flags()
     return parser
