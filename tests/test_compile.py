@@ -21,9 +21,9 @@ from tests.test_training import train
 
 @pytest.fixture
 def nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch.compile takes the network apart and puts it together again, without the minutes of a C++ compiler."""
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setenv("CXX", "sh")
+    """torch.compile takes the network apart and runs it as it is, without the minutes of a C++ compiler."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(shutil, "which", lambda name: name)
 
 
 def test_a_compiled_training_gives_the_weights_of_another_and_is_resumed_as_it_began(
@@ -54,7 +54,7 @@ def test_without_a_compiler_a_sentence_comes_before_the_first_step(
 def test_a_compiled_training_that_is_resumed_ends_with_the_same_bits() -> None:
     batches = [(torch.randn(2, 3, 16, 16), torch.randint(0, 3, (2, 16, 16))) for _ in range(4)]
 
-    def steps(chosen: slice, before: list[Any] | None, is_compiled: bool = True) -> list[Any]:
+    def steps(chosen: slice, before: list[Any] | None) -> list[Any]:
         torch.manual_seed(0)
         torch.compiler.reset()
         model = nn.Sequential(
@@ -65,9 +65,8 @@ def test_a_compiled_training_that_is_resumed_ends_with_the_same_bits() -> None:
         parts: list[Any] = [model, average, optimizer, scheduler]
         for part, state in zip(parts, before or [], strict=False):
             part.load_state_dict(state)
-        network = compiled(model) if is_compiled else model
         device, loss = torch.device("cpu"), create_loss("ce+dice")
-        list(train_one_epoch(network, average, batches[chosen], loss, *parts[2:], device, "fp32", 1.0, along))
+        list(train_one_epoch(compiled(model), average, batches[chosen], loss, *parts[2:], device, "fp32", 1.0, along))
         return [part.state_dict() for part in parts]
 
     whole = steps(slice(0, 4), None)
