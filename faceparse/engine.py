@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -150,7 +150,7 @@ def create_schedule(optimizer: Optimizer, steps: int, warmup: int, floor: float 
 def create_average(model: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of weights and statistics; its memory grows to `decay` over the first steps."""
 
-    def blend(averages: list[Tensor], currents: list[Tensor], count: Tensor | int) -> None:
+    def blend(averages: Sequence[Tensor], currents: Sequence[Tensor], count: Tensor | int) -> None:
         if not averages[0].is_floating_point():  # torch hands over one dtype at a time
             for average, current in zip(averages, currents, strict=True):
                 average.copy_(current)

@@ -118,7 +118,8 @@ class Augment:
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-self.rotation, self.rotation), scale)
         # A picture that has become larger than the window may move until it just fills it; a smaller one stays inside.
         slack = (np.abs(np.array([width, height]) * scale - self.size)) / 2 + self.shift * self.size
-        matrix[:, 2] += self.size / 2 - np.array([width / 2, height / 2]) + rng.uniform(-1, 1, 2) * slack
+        shift = self.size / 2 - np.array([width / 2, height / 2]) + rng.uniform(-1, 1, 2) * slack
+        matrix[:, 2] = matrix[:, 2] + shift
         hw = (self.size, self.size)
         border = tuple(int(v) for v in rng.integers(0, 256, 3))
         return (
