@@ -31,16 +31,16 @@ PATCH = 16
 """Side, in pixels, of the squares of one class that the drawn truth is made of."""
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, pixels (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=8, help="pictures a step (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="times that each is measured (default: %(default)s)")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     keep_freed_memory()
     generator, cpu = torch.Generator().manual_seed(0), torch.device("cpu")
     hw, classes = (args.size, args.size), len(CELEBAMASK)

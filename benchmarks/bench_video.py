@@ -83,7 +83,7 @@ WRITTEN: dict[str, dict[str, View]] = {
 """Name -> files to write."""
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--videos", nargs="+", required=True, metavar="FILE", help="clips of a moving person, or pictures"
@@ -96,11 +96,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--speed", action="store_true", help="frames/s from file to file, and no more (default: off)")
     parser.add_argument("--memory", type=int, metavar="N", help="peak memory over N frames, and no more (default: off)")
     parser.add_argument("--size", type=int, metavar="PX", help="longer side to the network (default: the weights' own)")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     network = predictor.load(args.weights_path, "cpu")
     if args.size:
         network.preprocess = dataclasses.replace(network.preprocess, size=args.size)

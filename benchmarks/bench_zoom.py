@@ -65,7 +65,7 @@ class Scene:
     heights: list[float]
 
 
-def main(argv: list[str] | None = None) -> int:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flag = parser.add_argument
     flag("--faces_dir", type=Path, required=True, help="pictures of the data set")
@@ -77,7 +77,11 @@ def main(argv: list[str] | None = None) -> int:
     flag("--seed", type=int, default=1, help="(default: %(default)s)")
     flag("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help=f"{', '.join(WAYS)} (default: all)")
     flag("--out", type=Path, help="folder for scenes and overlays (default: none are kept)")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
     parts = read_split(args.faces_split)
     pairs = [
         pair for pair in images.pair_by_stem(args.faces_dir, args.masks_dir)[0] if parts.get(pair[0].stem) == "test"

@@ -41,7 +41,7 @@ from faceparse.occlusion import cover_with_rectangle, shrink_onto
 from hand_generator.__main__ import main as generate
 
 
-def main(argv: list[str] | None = None) -> int:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flag = parser.add_argument
     flag("--faces_dir", type=Path, help="pictures of the data set")
@@ -58,12 +58,17 @@ def main(argv: list[str] | None = None) -> int:
     flag("--called_face", type=Path, metavar="PREDICTED", help="score these masks of OUT/fahand instead")
     flag("--other", type=Path, metavar="DIR", help="masks of what is no face there (default: OUT/hand)")
     args = parser.parse_args(argv)
+    if args.photos and not (args.backgrounds_dir or args.called_face):
+        parser.error("--photos needs --backgrounds_dir")
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
     if args.called_face:
         what, other = ("its", args.other) if args.other else ("the hands'", args.out / "hand")
         print(f"share of {what} pixels called face: {share_called_face(other, args.called_face):.4f}")
         return 0
-    if args.photos and not args.backgrounds_dir:
-        parser.error("--photos needs --backgrounds_dir")
     copy_held_out(args.faces_split, args.faces_dir, args.out / "faces")
     copy_held_out(args.faces_split, args.masks_dir, args.out / "masks")
     status = write_hands(args.out, args.hands_dir, args.repeats, args.seed) if args.hands_dir else 0

@@ -1,0 +1,310 @@
+"""What the pages tell people to type works, what they show is there, and what they say of the code is so.
+
+Every command of ours on any page is parsed, every Python snippet is run; the commands of `RUN` are run as well, in a
+folder with drawn pictures under the names that they use. Trainings get `CHEAPER` flags: the documented ones take hours.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib import import_module
+from itertools import dropwhile
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+
+from faceparse import images
+from faceparse.commands import ALIASES, COMMANDS
+from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS
+from tests.conftest import draw_face
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("*/README.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+]
+RUN = [ROOT / "README.md", ROOT / "docs" / "recipes.md", ROOT / "docs" / "training.md"]
+
+SCRIPTS = {"test.py": "segment", "train.py": "train", "preprocess_data.py": "preprocess"}
+"""Script -> the sub-command that it is."""
+
+CHEAPER = {
+    "train": "--epochs 1 --size 32 --batch_size 4 --workers 0 --device cpu --encoder_weights none",
+    "segment": "--device cpu",
+    "preprocess": "--workers 1",
+    "hands": "--workers 1 --repeats 1 --rotations 0 90",
+}
+"""Sub-command -> flags after the documented ones, of which the last counts."""
+
+PLACEHOLDERS = {"DIR", "FILE", "FILES", "TEXT"}
+"""Words that stand for what only the reader has."""
+
+FENCED = r"^```(?P<language>\w*)\n(?P<block>.*?)^```$"
+LINE = r"^ {4,}(?P<line>(?:\.venv/bin/faceparse|faceparse|python|torchrun|cat|make) [^\n]*)$"
+INLINE = r"`(?P<inline>[^`]+)`"
+OURS = r"(\.venv/bin/)?faceparse [a-z]|python (-m hand_generator|[\w/]+\.py)( |$)|torchrun |cat .*\| *faceparse "
+
+
+class Typed(NamedTuple):
+    """A command of ours: a sub-command or a script under benchmarks/, its arguments, and the line it stands in."""
+
+    name: str
+    argv: list[str]
+    line: str
+
+
+def code(page: Path) -> Iterator[tuple[str, str]]:
+    """The code of a page in its order: ("python", a block), or ("sh", a command)."""
+    for found in re.finditer(f"{FENCED}|{LINE}|{INLINE}", page.read_text(), re.MULTILINE | re.DOTALL):
+        if found["block"] is not None:
+            yield found["language"], found["block"]
+        else:
+            yield "sh", " ".join((found["line"] or found["inline"]).split())
+
+
+def typed(line: str) -> Typed | None:
+    """None for what is no command of ours, or only speaks of one."""
+    if not re.match(OURS, line) or "..." in line or " (" in line:
+        return None
+    words = shlex.split(line, comments=True)
+    words = words[words.index("|") + 1 :] if "|" in words else words
+    words = words[: words.index(">")] if ">" in words else words
+    if words[0] == "torchrun":
+        words = ["python", *dropwhile(lambda word: not word.endswith(".py"), words)]
+    if words[0].endswith("faceparse"):
+        return Typed(ALIASES.get(words[1], words[1]), words[2:], line)
+    if words[1] == "-m":
+        return Typed("hands", words[3:], line)
+    return Typed(SCRIPTS.get(words[1], words[1]), words[2:], line)
+
+
+def commands(page: Path) -> list[Typed]:
+    return [command for kind, text in code(page) if kind == "sh" and (command := typed(text))]
+
+
+@cache
+def benchmark(script: str) -> Callable[[list[str]], object]:
+    """The parser of a script of benchmarks/, which is no package."""
+    parse: Callable[[list[str]], object] = runpy.run_path(str(ROOT / script), run_name="benchmark")["parse_args"]
+    return parse
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands(ROOT / "README.md")) >= 7
+    assert {"segment", "train", "preprocess", "hands", "split", "check-data"} <= {
+        command.name for command in commands(ROOT / "docs" / "training.md")
+    }
+
+
+@each_page
+def test_every_command_on_a_page_parses(page: Path) -> None:
+    for name, argv, line in commands(page):
+        if name in COMMANDS:
+            if argv:  # else the page speaks of it
+                import_module(COMMANDS[name].module).parse_args(argv)
+        else:
+            assert (ROOT / name).is_file(), line
+            if name.startswith("benchmarks/"):
+                benchmark(name)(argv)
+
+
+@each_page
+def test_every_target_of_make_and_every_extra_on_a_page_exists(page: Path) -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    extras = re.findall(r'^        "(\w+)": ', (ROOT / "setup.py").read_text(), re.MULTILINE)
+    for kind, text in code(page):
+        if kind == "sh" and (target := re.match(r"make (\w+)", text)):
+            assert target[1] in targets, text
+        if kind == "sh" and (asked := re.search(r"pip install .*(?:faceparse|\.)\[([\w,]+)\]", text)):
+            assert set(asked[1].split(",")) <= set(extras), text
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_every_file_and_heading_that_a_page_links_to_is_there(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
+
+
+@each_page
+def test_every_file_of_the_code_that_a_page_names_is_there(page: Path) -> None:
+    named = r"\b(?:tests|benchmarks|faceparse|docs|weights|examples)/[\w/]+\.(?:py|md|png|jpg|safetensors)\b"
+    own = re.sub(r"\[[^]]*\]\(http[^)]*\)", "", page.read_text())  # without the links to others' code
+    assert [name for name in re.findall(named, own) if not (ROOT / name).is_file() and "NAME" not in name] == []
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert text.count("\n") <= 150
+    assert {name_of(page) for page in ROOT.glob("docs/*.md")} <= set(re.findall(r"\]\(([^)#]+)", text))
+
+
+def test_the_table_of_labels_is_that_of_the_code() -> None:
+    rows = re.findall(r"^\| (\d+) \| (\w+) \|.*\| `#(\w+)` \| (.*)\|$", (ROOT / "docs/labels.md").read_text(), re.M)
+    groups = {name: labels.members[1] for name, labels in LABEL_SETS.items() if labels.source is CELEBAMASK}
+    assert rows == [
+        (str(id_), name, bytes(colour).hex(), "".join(f"{', '.join(g for g in groups if name in groups[g])} ").lstrip())
+        for id_, (name, colour) in enumerate(zip(CELEBAMASK.classes, CELEBAMASK.colours, strict=True))
+    ]
+
+
+def test_the_picture_of_labels_is_that_of_the_code() -> None:
+    drawn = runpy.run_path(str(ROOT / "docs" / "draw_labels.py"))["chart"]()
+    kept = images.read_rgb(ROOT / "docs" / "labels.png")
+    colours, counts = np.unique(kept.reshape(-1, 3), axis=0, return_counts=True)
+    large = {tuple(colour) for colour in colours[counts > 300].tolist()}  # swatches and paper; letters are thin
+    assert set(CELEBAMASK.colours[1:]) <= large
+    height, width = (min(a, b) for a, b in zip(kept.shape[:2], drawn.shape[:2], strict=True))
+    apart = np.abs(kept[:height, :width].astype(int) - drawn[:height, :width]).max(axis=2) > 60
+    assert apart.mean() < 0.1  # another OpenCV has other letters
+
+
+# commands and snippets, run
+
+
+def lay_out(folder: Path) -> None:
+    """The files that the pages name: `photo.jpg` shows a face, all other pictures are drawn, and small."""
+    photo = images.read_rgb(ROOT / "examples" / "astronaut.jpg")
+    images.write_rgb(folder / "photo.jpg", photo)
+    images.write_mask(folder / "masks" / "photo.png", draw_face(0, 256)[1])
+    party = np.full((320, 320, 3), 120, np.uint8)
+    party[20:148, 40:168] = photo[::2, ::2]
+    images.write_rgb(folder / "party.jpg", party)
+    images.write_rgb(folder / "beach.jpg", np.full((40, 60, 3), (90, 160, 220), np.uint8))
+    raw, people = folder / "CelebAMask-HQ", folder / "AISegment"
+    for number in range(8):
+        picture, ids = draw_face(number, 64)
+        face = FACE.table[ids] * np.uint8(255)
+        for faces, masks in (("faces", "truth"), ("held_out/faces", "held_out/masks")):
+            images.write_rgb(folder / faces / f"{number}.jpg", picture)
+            images.write_mask(folder / masks / f"{number}.png", face)
+        images.write_rgb(raw / "CelebA-HQ-img" / f"{number}.jpg", picture)
+        for class_id, name in enumerate(CELEBAMASK.classes):
+            if class_id and (part := ids == class_id).any():
+                grey = part[..., None].repeat(3, axis=2) * np.uint8(255)
+                images.write_rgb(raw / "CelebAMask-HQ-mask-anno" / "0" / f"{number:05d}_{name}.png", grey)
+        images.write_rgb(people / "clip_img" / "1" / "clip_0" / f"{number}.jpg", picture)
+        cut = people / "matting" / "1" / "matting_0" / f"{number}.png"
+        cut.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(cut), np.dstack([picture[..., ::-1], (ids > 0) * np.uint8(255)]))
+    for number, place in enumerate(("photos", "photos/more")):
+        images.write_rgb(folder / place / f"{number}.jpg", draw_face(number, 96)[0])
+        images.write_rgb(folder / "data/hands/images" / f"{number}.png", np.full((30, 24, 3), 150, np.uint8))
+        hand = cv2.ellipse(np.zeros((30, 24), np.uint8), (12, 15), (8, 12), 0, 0, 360, 255, -1)
+        images.write_mask(folder / "data/hands/masks" / f"{number}.png", hand)
+    clip = cv2.VideoWriter(str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for number in range(3):
+        clip.write(np.full((48, 64, 3), 60 * number, np.uint8))
+    clip.release()
+    curves = "epoch,train_loss,val_loss,val_iou,val_dice,lr,seconds\n1,1.5,1.4,0.3,0.4,0.001,9\n"
+    (folder / "runs" / "other").mkdir(parents=True)
+    (folder / "runs" / "other" / "curves.csv").write_text(curves)
+    (folder / "weights").symlink_to(ROOT / "weights")
+
+
+def can_run(command: Typed) -> bool:
+    """Not a camera, a server, several processes, a benchmark, or what only the reader has."""
+    return (
+        command.name in COMMANDS
+        and bool(command.argv)
+        and command.name not in ("demo", "completion")
+        and not command.line.startswith("torchrun")
+        and "0" not in command.argv
+        and not PLACEHOLDERS & set(command.argv)
+    )
+
+
+def run(command: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As documented, in the current folder, with `CHEAPER` flags; a pipe reads and writes the files that it names."""
+    argv = [*command.argv, *CHEAPER.get(command.name, "").split()]
+    if command.name == "split" and "shapes/split.csv" not in argv:
+        argv += ["--sizes", "4/2/2"]
+    main = import_module(COMMANDS[command.name].module).main
+    if piped := re.fullmatch(r"cat (\S+) \| .* > (\S+)", command.line):
+        with monkeypatch.context() as patch, open(piped[1], "rb") as given, open(piped[2], "wb") as taken:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(given))
+            patch.setattr(sys, "stdout", io.TextIOWrapper(taken))
+            status = main(argv)
+            sys.stdout.flush()
+    else:
+        status = main(argv)
+    assert status == 0, command.line
+
+
+def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do all that a page says, in its order."""
+    lay_out(folder)
+    monkeypatch.chdir(folder)
+    for kind, text in code(page):
+        if kind == "python":
+            exec(compile(text, name_of(page), "exec"), {"__name__": "__main__"})
+        elif kind == "sh" and page in RUN and (command := typed(text)) and can_run(command):
+            run(command, monkeypatch)
+
+
+def mask_of(name: str) -> np.ndarray:
+    return images.read_mask(name)
+
+
+def test_the_readme_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(ROOT / "README.md", tmp_path, monkeypatch)
+    mask = mask_of("masks/photo.png")
+    assert mask.shape == (256, 256) and set(np.unique(mask)) == {0, 255}
+    made = "masks/photo_overlay.jpg masks/clip.mp4 masks/party.png cut/photo_cutout.jpg runs/mine/best.safetensors"
+    assert [name for name in made.split() if not Path(name).is_file()] == []
+
+
+def test_the_recipes_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(ROOT / "docs" / "recipes.md", tmp_path, monkeypatch)
+    face = mask_of("masks/photo.png")
+    assert (mask_of("mask_onnx.png") == face).mean() > 0.999
+    assert (mask_of("parts/photo.png") == CELEBAMASK.id("hair")).any()
+    assert mask_of("masks/more/1.png").shape == (96, 96)
+    photo, violet = images.read_rgb("photo.jpg").astype(int), images.read_rgb("violet.jpg").astype(int)
+    assert np.abs(photo - violet)[mask_of("hair/photo.png") > 0].mean() > 20
+    assert np.abs(photo - violet)[230:, 100:].mean() < 5
+    rows = [row.split(",") for row in Path("pixels.csv").read_text().splitlines()]
+    assert rows[0] == ["picture", *CELEBAMASK.classes] and sum(map(int, rows[1][1:])) == 96 * 96
+    party, hidden = images.read_rgb("party.jpg").astype(int), images.read_rgb("party_blurred.jpg").astype(int)
+    assert np.abs(party - hidden)[60:110, 80:130].mean() > 10 > np.abs(party - hidden)[200:].mean()
+
+
+def test_the_way_to_own_weights_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(ROOT / "docs" / "training.md", tmp_path, monkeypatch)
+    made = "runs/scratch runs/init runs/mine runs/hands runs/exp1"
+    assert [name for name in made.split() if not (Path(name) / "best.safetensors").is_file()] == []
+    assert len(list(Path("runs/exp1").glob("*.onnx"))) == 1
+    assert len(list(Path("scored").glob("*_overlay.jpg"))) == 20 and Path("shown.png").is_file()
+
+
+OTHERS = [page for page in PAGES if page not in RUN and any(kind == "python" for kind, _ in code(page))]
+
+
+@pytest.mark.parametrize("page", OTHERS, ids=name_of)
+def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(page, tmp_path, monkeypatch)
