@@ -15,8 +15,8 @@ def create_parser() -> Parser:
     parser = Parser(
         "export",
         "Write weights as a model for ONNX Runtime or TorchScript that takes pictures of any height, width "
-        "and number, and that segment --weights_path and faceparse.load() take. It is kept if it gives 99.9 %% of the "
-        "pixels the class that the weights give them (--int8: 99 %%), and loses at most .005 of their IoU.",
+        "and number, and that segment --weights_path and faceparse.load() take. It is kept if it gives 99.9 % of the "
+        "pixels the class that the weights give them (--int8: 99 %), and loses at most .005 of their IoU.",
     )
     flag = parser.add_argument
     flag("weights", metavar="WEIGHTS", type=Path, help="the .safetensors file, or the name of bundled weights")
