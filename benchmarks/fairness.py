@@ -513,7 +513,7 @@ PARTS = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flag = parser.add_argument
     flag("--faces_dir", type=Path, required=True, help="pictures of the data set")
@@ -524,7 +524,11 @@ def main(argv: list[str] | None = None) -> int:
     flag("--faces", type=int, default=50, help="faces in the scenes (default: %(default)s)")
     flag("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the parts (default: all)")
     flag("--out", type=Path, help="folder to keep the masks in; a second run goes on from them (default: none)")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     for name in args.only:

@@ -140,7 +140,9 @@ def test_every_target_of_make_and_every_extra_on_a_page_exists(page: Path) -> No
 def anchors(page: Path) -> set[str]:
     """The names that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    names = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    before = [names[:i].count(name) for i, name in enumerate(names)]
+    return {f"{name}-{times}" if times else name for name, times in zip(names, before, strict=True)}
 
 
 @each_page
