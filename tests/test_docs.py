@@ -40,7 +40,7 @@ SCRIPTS = {"test.py": "segment", "train.py": "train", "preprocess_data.py": "pre
 """Script -> the sub-command that it is."""
 
 CHEAPER = {
-    "train": "--epochs 1 --size 32 --batch_size 4 --workers 0 --device cpu --encoder_weights none",
+    "train": "--epochs 1 --size 32 --workers 0 --device cpu --encoder_weights none",
     "segment": "--device cpu",
     "preprocess": "--workers 1",
     "hands": "--workers 1 --repeats 1 --rotations 0 90",
@@ -199,7 +199,7 @@ def lay_out(folder: Path) -> None:
     images.write_rgb(folder / "party.jpg", party)
     images.write_rgb(folder / "beach.jpg", np.full((40, 60, 3), (90, 160, 220), np.uint8))
     raw, people = folder / "CelebAMask-HQ", folder / "AISegment"
-    for number in range(6):
+    for number in range(18):
         picture, ids = draw_face(number, 64)
         face = FACE.table[ids] * np.uint8(255)
         for faces, masks in (("faces", "truth"), ("held_out/faces", "held_out/masks"))[: 2 if number < 2 else 1]:
