@@ -41,6 +41,9 @@ CHANGE = 6.0
 MISSING, SECONDS = 0.05, 1
 """A file is cut short that lacks more than both, a share of the length that it announces and seconds."""
 
+MOST_STRETCHED = 4
+"""A pixel's width over its height, or the other way round, beyond which a file is not believed."""
+
 BT709, LIMITED = 1, 1
 """FFmpeg's numbers for the colours of HD video and their range, which written files are in and say so."""
 
@@ -51,10 +54,11 @@ class UnreadableVideo(ValueError):
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture, uint8 (H, W, 3) RGB, and its time in seconds since the start."""
+    """A picture, uint8 (H, W, 3) RGB, its time in seconds since the start, and a pixel's width over its height."""
 
     image: np.ndarray
     time: Fraction
+    aspect: Fraction = Fraction(1)
 
 
 class Source(Protocol):
@@ -85,19 +89,23 @@ class VideoFile:
             self.sound = self.path if file.streams.audio else None
 
     def __iter__(self) -> Iterator[Frame]:
-        return ahead(self._frames(), lambda frame: frame)
+        return ahead(self.frames(), lambda frame: frame)
 
-    def _frames(self) -> Generator[Frame, None, None]:
+    def frames(self) -> Generator[Frame, None, None]:
+        """As iterating, but each frame is decoded when it is asked for."""
         with _readable(self.path), av.open(self.path) as file:
             stream = self._stream(file)
             stream.thread_type = "AUTO"
             start, tick = Fraction(file.start_time or 0, av.time_base), stream.time_base or 1 / self.rate
+            aspect = _believed(stream.sample_aspect_ratio)
             number = -1
             for number, frame in enumerate(file.decode(stream)):
                 moment = number / self.rate if frame.pts is None else frame.pts * tick - start
                 whole = round(moment * self.rate) / self.rate
-                image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                yield Frame(np.ascontiguousarray(image), whole if abs(moment - whole) <= tick else moment)
+                turns = round(frame.rotation / 90)
+                image = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+                at = whole if abs(moment - whole) <= tick else moment
+                yield Frame(image, at, 1 / aspect if turns % 2 else aspect)
             if number < 0:
                 raise UnreadableVideo(f"{self.path}: holds no frame; record or download it anew")
             end = moment + 1 / self.rate
@@ -109,6 +117,11 @@ class VideoFile:
         if not file.streams.video:
             raise UnreadableVideo(f"{self.path}: holds no picture, only {file.format.long_name}")
         return file.streams.video[0]
+
+
+def _believed(aspect: Fraction | None) -> Fraction:
+    """A pixel's width over its height as a file says it; 1 where it says nothing, or what can't be."""
+    return aspect if aspect and Fraction(1, MOST_STRETCHED) <= aspect <= MOST_STRETCHED else Fraction(1)
 
 
 class Camera:
@@ -223,7 +236,8 @@ Asked = tuple[Frame, np.ndarray, np.ndarray]
 
 def _asked(predictor: Predictor, frame: Frame) -> Asked:
     height, width = frame.image.shape[:2]
-    picture = images.resize(frame.image, predictor.preprocess.network_hw(height, width))
+    shown_hw = height, round(width * frame.aspect)  # a face that is stored squeezed is none that was trained on
+    picture = images.resize(frame.image, predictor.preprocess.network_hw(*shown_hw))
     return frame, picture, predictor.small([picture])[0]
 
 
@@ -265,24 +279,26 @@ def segment_video(
         segment_video("clip.mp4", faceparse.load(), {"mask.mp4": mask_view, "overlay.mp4": overlay_view})
 
     Each path is a `.mp4`, a `.webm` (which can be transparent) or, without a suffix, a folder of numbered PNGs. Videos
-    have the source's size, frame times and first sound track. `progress` gets each answer as it is written. Ctrl-C
-    and a source that breaks off leave whole files of the frames until then, and are raised again. Raises
-    `UnreadableVideo`, ValueError for other suffixes and for strengths that `Smoother` does not take, and OSError.
+    have the source's size, frame times, pixels that are not square (not a `.webm`, which gets as much wider) and first
+    sound track. `progress` gets each answer as it is written. Ctrl-C and a source that breaks off leave whole files of
+    the frames until then, and are raised again. Raises `UnreadableVideo`, ValueError for other suffixes and for
+    strengths that `Smoother` does not take, and OSError.
     """
     video = open_source(source) if isinstance(source, str | os.PathLike | int) else source
     count = 0
     with ExitStack() as stack:
         writers = [(stack.enter_context(_writer(Path(path), video)), view) for path, view in outputs.items()]
         ask: Callable[[Frame], Asked] = partial(_asked, predictor)
+        frames = video.frames() if isinstance(video, VideoFile | Camera) else (frame for frame in video)
         if isinstance(video, Camera):  # which is to show what is now, and to end with the frame at hand
-            asked: Iterable[Asked] = map(ask, stack.enter_context(closing(video.frames())))
+            asked: Iterable[Asked] = map(ask, stack.enter_context(closing(frames)))
         else:
             cores = stack.enter_context(one_thread_each())
             threads = min(cores, MOST_AT_ONCE) if predictor.device.type == "cpu" else 1
-            asked = stack.enter_context(closing(ahead((frame for frame in video), ask, threads)))
+            asked = stack.enter_context(closing(ahead(frames, ask, threads)))
         for answer in _calmed(asked, predictor, smooth):
             for write, view in writers:
-                write(view(answer), answer.frame.time)
+                write(view(answer), answer.frame)
             count += 1
             progress(answer)
     return count
@@ -291,28 +307,38 @@ def segment_video(
 # how files are written
 
 
-Write = Callable[[np.ndarray, Fraction], None]
+Write = Callable[[np.ndarray, Frame], None]
+"""Takes a view of a frame, and the frame for its time and the shape of its pixels."""
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How a kind of file holds pictures and sound: codecs by FFmpeg's names, and the sound that is copied as it is."""
+    """How a kind of file holds pictures and sound: codecs by FFmpeg's names, and the sound that is copied as it is.
+
+    `keeps_aspect`: whether PyAV can tell the file the shape of its pixels; where not, they are made square.
+    """
 
     codec: str
     options: Mapping[str, str]
     sound: str
     copied: tuple[str, ...]
+    keeps_aspect: bool
 
 
 CODINGS = {
     ".mp4": Coding(
-        "libx264", {"crf": "16", "preset": "veryfast"}, "aac", ("aac", "mp3", "ac3", "eac3", "opus", "alac")
+        "libx264",
+        {"crf": "16", "preset": "veryfast"},
+        "aac",
+        ("aac", "mp3", "ac3", "eac3", "opus", "alac"),
+        keeps_aspect=True,
     ),
     ".webm": Coding(
         "libvpx-vp9",
         {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "7", "row-mt": "1"},
         "libopus",
         ("opus", "vorbis"),
+        keeps_aspect=False,
     ),
 }
 """Suffix -> coding."""
@@ -333,7 +359,7 @@ def _writer(path: Path, source: Source) -> AbstractContextManager[Write]:
 def _folder_writer(folder: Path) -> Iterator[Write]:
     count = 0
 
-    def write(image: np.ndarray, _: Fraction) -> None:
+    def write(image: np.ndarray, _: Frame) -> None:
         nonlocal count
         count += 1
         images.write_mask(folder / f"{count:06}.png", image)
@@ -357,17 +383,17 @@ def _video_writer(path: Path, coding: Coding, source: Source) -> Iterator[Write]
         sound = _Sound(source.sound, file, coding) if source.sound else None
         last = -1
 
-        def write(image: np.ndarray, moment: Fraction) -> None:
+        def write(image: np.ndarray, of: Frame) -> None:
             nonlocal last
             if last < 0:
-                _set_shape(stream, image)
+                _set_shape(stream, image, of.aspect, coding.keeps_aspect)
             frame = av.VideoFrame.from_ndarray(image, _NUMPY_FORMATS[image.shape[2:]])
             frame = frame.reformat(stream.width, stream.height, stream.pix_fmt, dst_colorspace=Colorspace.ITU709)
-            last = max(last + 1, round(moment / tick))
+            last = max(last + 1, round(of.time / tick))
             frame.pts, frame.time_base = last, tick
             file.mux(stream.encode(frame))
             if sound:
-                sound.mux_until(moment)
+                sound.mux_until(of.time)
 
         try:
             yield write
@@ -386,8 +412,12 @@ def _video_writer(path: Path, coding: Coding, source: Source) -> Iterator[Write]
 _NUMPY_FORMATS = {(): "gray", (3,): "rgb24", (4,): "rgba"}
 
 
-def _set_shape(stream: av.VideoStream, image: np.ndarray) -> None:
+def _set_shape(stream: av.VideoStream, image: np.ndarray, aspect: Fraction, keeps_aspect: bool) -> None:
     stream.height, stream.width = image.shape[:2]
+    if keeps_aspect:
+        stream.codec_context.sample_aspect_ratio = aspect
+    else:
+        stream.width = round(stream.width * aspect)
     if image.shape[2:] == (4,):
         stream.pix_fmt = "yuva420p"
         stream.metadata["alpha_mode"] = "1"

@@ -70,12 +70,17 @@ def record(
     turn: int = 0,
     times: tuple[int, ...] = (),
     rate_of_sound: int = 48000,
+    aspect: Fraction = Fraction(1),
 ) -> Path:
-    """A video of `picture`s, with a tone where `sound` names a codec; `times` are the frames' in units of 1 / rate."""
+    """A video of `picture`s, with a tone where `sound` names a codec; `times` are the frames' in units of 1 / rate.
+
+    `aspect` is a pixel's width over its height.
+    """
     with av.open(path, "w") as file:
         stream = file.add_stream(codec, rate)
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"
+        stream.codec_context.sample_aspect_ratio = aspect
         if turn:
             stream.set_display_rotation(turn)
         track = file.add_stream(sound, rate_of_sound) if sound else None
@@ -148,6 +153,35 @@ def test_a_turned_video_is_written_as_it_is_shown(tmp_path: Path, turn: int) -> 
     upright = np.rot90(picture()[..., 0] > 128, turn // 90)  # FFmpeg turns counterclockwise
     assert mask.shape == upright.shape
     assert ((mask > 128) == upright).mean() > 0.95
+
+
+@pytest.mark.parametrize(("turn", "size", "aspect"), [(0, (48, 64), Fraction(2)), (90, (64, 48), Fraction(1, 2))])
+def test_pixels_that_are_not_square_stay_so_and_a_webm_plays_as_wide(
+    tmp_path: Path, turn: int, size: tuple[int, int], aspect: Fraction
+) -> None:
+    source = record(tmp_path / "a.mp4", turn=turn, aspect=Fraction(2))
+    paths = [tmp_path / "mask.mp4", tmp_path / "mask.webm"]
+    segment_video(source, answering(), dict.fromkeys(paths, video.mask_view))
+    written = [frames_of(path)[5] for path in paths]
+    assert [frame.aspect for frame in written] == [aspect, 1]
+    assert [frame.image.shape[:2] for frame in written] == [size, (size[0], size[1] * aspect)]
+    across = written[1].image[size[0] // 2 :].mean(axis=(0, 2)) > 128
+    assert turn or np.flatnonzero(across).tolist() == pytest.approx(range(32, 64), abs=2)  # the bar: second quarter
+
+
+@pytest.mark.parametrize("aspect", [Fraction(1000), Fraction(1, 1000)])
+def test_an_absurd_shape_of_pixels_is_not_believed(tmp_path: Path, aspect: Fraction) -> None:
+    assert {frame.aspect for frame in VideoFile(record(tmp_path / "a.mp4", aspect=aspect))} == {1}
+
+
+def test_the_network_sees_pixels_that_are_not_square_as_a_viewer_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, seen = answering(), []
+    small = network.small
+    monkeypatch.setattr(network, "small", lambda pictures: seen.extend(pictures) or small(pictures))
+    (answer,) = segment_frames([Frame(picture(0, 64, 64), Fraction(0), Fraction(2))], network)
+    assert seen[0].shape == (32, 64, 3)
+    assert answer.mask.shape == (64, 64)
+    assert (answer.mask[16:, 16:32] == 255).all()
 
 
 def test_uneven_times_are_kept(tmp_path: Path) -> None:
@@ -426,7 +460,7 @@ def test_an_error_comes_in_its_turn(error: BaseException, threads: int) -> None:
 
 def test_a_video_that_is_left_early_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, ended, before = VideoFile(record(tmp_path / "a.mp4")), [], threading.active_count()
-    frames = source._frames
+    frames = source.frames
 
     def watched() -> Generator[Frame, None, None]:
         try:
@@ -434,7 +468,7 @@ def test_a_video_that_is_left_early_is_closed(tmp_path: Path, monkeypatch: pytes
         finally:
             ended.append(True)
 
-    monkeypatch.setattr(source, "_frames", watched)
+    monkeypatch.setattr(source, "frames", watched)
     for answer in segment_frames(source, answering()):
         assert answer.frame.time == 0
         break
