@@ -358,7 +358,7 @@ def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list
             for name in names
         )
     else:
-        found = {Path(name) for name in _matching(path) if os.path.isfile(name)}
+        found = matching(path)
     pictures = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")]
     if not pictures:
         if not path.is_dir():
@@ -366,6 +366,16 @@ def list_images(source: str | os.PathLike[str], recursive: bool = False) -> list
         deeper = "" if recursive else " itself (its sub-folders were not searched)"
         raise FileNotFoundError(f"{source}: no picture in this folder{deeper}")
     return sorted(pictures, key=natural_order)
+
+
+def matching(pattern: Path) -> list[Path]:
+    """The files that a glob pattern stands for, in name order; "[2024]" in the name of a folder that is there is text.
+
+    "**" is any number of folders and follows no link.
+    """
+    folder = next((parent for parent in pattern.parents if parent.is_dir()), Path())
+    names = _matching(Path(glob.escape(os.fspath(folder)), pattern.relative_to(folder)))
+    return sorted({Path(name) for name in names if os.path.isfile(name)}, key=natural_order)
 
 
 def _matching(pattern: Path) -> Iterator[str]:

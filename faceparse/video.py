@@ -124,6 +124,15 @@ def _believed(aspect: Fraction | None) -> Fraction:
     return aspect if aspect and Fraction(1, MOST_STRETCHED) <= aspect <= MOST_STRETCHED else Fraction(1)
 
 
+def is_ours(path: Path) -> bool:
+    """Whether the file carries `images.MARK`: a video that was written here."""
+    try:
+        with _readable(path), av.open(path) as file:
+            return images.MARK in (file.metadata.get("comment"), file.metadata.get("COMMENT"))  # as MP4 and WebM say it
+    except UnreadableVideo:
+        return False
+
+
 class Camera:
     """The frames of a camera, 0 the first, at the times at which they come; it goes on until it is unplugged.
 
@@ -376,6 +385,7 @@ def _video_writer(path: Path, coding: Coding, source: Source) -> Iterator[Write]
     with images.written_whole(path) as beside, av.open(beside, "w") as file:
         stream = cast(av.VideoStream, file.add_stream(coding.codec, source.rate, dict(coding.options)))
         # fine enough for the times of a camera, and whole numbers for frames at the rate
+        file.metadata["comment"] = images.MARK
         tick = Fraction(1, source.rate.numerator * max(1, 12000 // source.rate.numerator))
         stream.codec_context.time_base = tick
         stream.codec_context.colorspace = stream.codec_context.color_primaries = stream.codec_context.color_trc = BT709

@@ -238,6 +238,14 @@ def test_one_file_a_folder_and_a_pattern_are_taken(tmp_path: Path) -> None:
     }
 
 
+def test_brackets_in_the_name_of_what_is_there_are_no_pattern(tmp_path: Path) -> None:
+    for name in ("a[1].png", "b.jpg"):
+        picture(tmp_path / "me [2024]" / name)
+    for number, source in enumerate(["a[1].png", "*[1]*", "*.*"]):
+        assert segment(tmp_path / "me [2024]" / source, tmp_path / str(number)) == 0
+    assert [files(tmp_path / str(number)) for number in range(3)] == [["a[1].png"]] * 2 + [["a[1].png", "b.png"]]
+
+
 def test_several_sources_may_be_named_as_a_shell_expands_them(tmp_path: Path) -> None:
     paths = [str(picture(tmp_path / "in" / name)) for name in ("a.png", "b.png")]
     assert command.main(["--images_path", *paths, paths[0], "--save_path", str(tmp_path / "out")]) == 0

@@ -23,7 +23,7 @@ import faceparse
 from faceparse import images, predictor, video
 from faceparse.commands import test as command
 from faceparse.commands.places import find_video_places
-from faceparse.commands.video import no_window, video_source
+from faceparse.commands.video import no_window, told_apart, video_source
 from faceparse.cutout import Background
 from faceparse.devices import one_thread_each
 from faceparse.labels import FACE, HAIR, LabelSet
@@ -567,6 +567,25 @@ def test_what_is_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "1").mkdir()
     named = {"a.MOV": Path("a.MOV"), "0": 0, "1": None, "a.jpg": None, "*.png": None, "folder.mp4": None, "-1": None}
     assert {text: video_source(text) for text in named} == named
+
+
+def test_a_pattern_is_the_videos_that_match_but_not_those_of_an_earlier_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = [record(tmp_path / name, count=2) for name in ("a [1].mp4", "b.mp4")]
+    clips.append(record(tmp_path / "c.webm", count=2, codec="libvpx-vp9"))
+    pattern, deep = str(tmp_path / "*.mp4"), str(tmp_path / "**" / "*.webm")
+    assert told_apart([str(clips[0]), pattern, "0", pattern], tmp_path) == ([], [clips[0], clips[1], 0])
+    flags = ["--images_path", pattern, deep, "--save_path", str(tmp_path), "--background", "transparent"]
+    for _ in range(2):  # the second finds the masks and cut-outs of the first
+        assert command.main(flags) == 0
+        masks = ["a [1]_mask.mp4", "b_mask.mp4", "c.mp4"]
+        cutouts = ["a [1]_mask_cutout.webm", "b_mask_cutout.webm", "c_cutout.webm"]
+        assert files(tmp_path) == sorted([*masks, *cutouts, *(clip.name for clip in clips)])
+    capsys.readouterr()
+    assert segment(tmp_path / "x*.mp4", tmp_path) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "x*.mp4: no such file, and no video matches it as a pattern" in line
 
 
 def test_no_video_is_written_over_an_input_or_another(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ A link in `--save_path` that leads out of it is not followed: one to a file give
 
 from __future__ import annotations
 
-import glob
 import os
 import time
 import unicodedata
@@ -116,8 +115,8 @@ def _check_inside(folder: Path, save_path: Path) -> None:
 
 def _listed(source: str, recursive: bool, save_path: Path) -> list[tuple[Path, Path]]:
     """The pictures of one source, each with its folder relative to the source's."""
-    root, saved = _root(source), Path(os.path.realpath(save_path))
     pictures = list_images(source, recursive)
+    root, saved = _root(source), Path(os.path.realpath(save_path))
     return [
         (path, path.parent.relative_to(root))
         for path in pictures
@@ -128,13 +127,7 @@ def _listed(source: str, recursive: bool, save_path: Path) -> list[tuple[Path, P
 def _root(source: str) -> Path:
     """The folder that a source's sub-folders are counted from: itself, a file's, or the fixed part of a pattern."""
     path = Path(source)
-    if path.is_dir():
-        return path
-    if path.is_file():
-        return path.parent
-    while glob.has_magic(os.fspath(path)):
-        path = path.parent
-    return path
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def _truths(masks_path: Path | None, folders: dict[Path, Path]) -> dict[Path, Path]:

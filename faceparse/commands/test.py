@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from faceparse.commands import Parser, finish, whole_from
 from faceparse.commands.pictures import Outputs, pictures_at_once, segment_pictures
-from faceparse.commands.video import number_from, segment_videos, video_source
+from faceparse.commands.video import number_from, segment_videos, told_apart
 from faceparse.distributed import Ranks, joined
 from faceparse.labels import LABEL_SETS, OF_CELEBAMASK
 
@@ -38,7 +38,8 @@ def create_parser() -> Parser:
         "sources",
         nargs="*",
         metavar="PATH",
-        help="pictures: files, folders or quoted glob patterns; video files; a camera by its number, 0 the first; "
+        help="pictures: files or folders; video files; quoted glob patterns of either; a camera by its number, 0 the "
+        "first; "
         "or -, a picture on stdin, whose mask goes to stdout",
     )
     flag("--images_path", nargs="+", default=[], metavar="PATH", help="the same, as a flag")
@@ -173,12 +174,11 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
     from faceparse.cutout import Background
     from faceparse.images import check_apart
 
-    videos = [video for video in map(video_source, args.images_path) if video is not None]
+    pictures, videos = told_apart(args.images_path, args.save_path)
     if videos and (args.masks_path or args.split):
         raise ValueError(f"{videos[0]}: --masks_path and --split are for pictures only; leave the videos out")
     background = Background(args.background, args.blur) if args.background else None
     transparent = background is not None and background.is_transparent
-    pictures = [source for source in args.images_path if video_source(source) is None]
     others = [Path(text) for text in (args.background, args.split, args.labels, args.weights_path) if text]
 
     def find() -> tuple[list[Place], list[VideoPlace]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,43 @@ def video_source(text: str) -> Path | int | None:
     if text.isdecimal() and not path.exists():
         return int(text)
     return path if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir() else None
+
+
+def told_apart(sources: Sequence[str], save_path: Path) -> tuple[list[str], list[Path | int]]:
+    """Pictures, folders and patterns of pictures, as they are; and video files and cameras' numbers, each once.
+
+    A pattern such as "clips/*.mp4", where there is no such file, is the videos that match it, without those that an
+    earlier run left in `save_path`. Raises FileNotFoundError where none is left.
+    """
+    pictures: list[str] = []
+    videos: dict[Path | int, None] = {}
+    for text in sources:
+        video = video_source(text)
+        if video is None:
+            pictures.append(text)
+        elif isinstance(video, Path) and glob.has_magic(text) and not video.exists():
+            videos |= dict.fromkeys(_matching(video, Path(os.path.realpath(save_path))))
+        else:
+            videos[video] = None
+    return pictures, list(videos)
+
+
+def _matching(pattern: Path, saved: Path) -> list[Path]:
+    from faceparse.images import matching
+
+    def is_left(path: Path) -> bool:
+        if saved not in Path(os.path.realpath(path)).parents:
+            return False
+        from faceparse.video import is_ours  # only now: it brings torch, which takes seconds
+
+        return is_ours(path)
+
+    found = [path for path in matching(pattern) if not is_left(path)]
+    if not found:
+        raise FileNotFoundError(
+            f"{pattern}: no such file, and no video matches it as a pattern but those of an earlier run"
+        )
+    return found
 
 
 def number_from(least: float, below: float) -> Callable[[str], float]:
