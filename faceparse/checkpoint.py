@@ -15,13 +15,14 @@ import json
 import os
 import pickle
 import struct
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -35,6 +36,9 @@ from faceparse.models import create_model
 from faceparse.models.outline import outlined
 from faceparse.models.segmenter import Segmenter
 from faceparse.transforms import MIN_SIDE, Preprocess
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 FORMAT = "1"
 
@@ -160,7 +164,9 @@ def load_for_use(path: str | os.PathLike[str]) -> Checkpoint[nn.Module]:
 
 
 class OnnxModel(nn.Module):
-    """An ONNX graph, run by ONNX Runtime on the CPU with as many threads as torch has.
+    """An ONNX graph, run by ONNX Runtime on the CPU with as many threads as torch has at the time.
+
+    Where several threads ask with one each, as in `one_thread_each`, each answers by itself.
 
     float32 (B, 3, H, W) -> logits float32 (B, K, H, W), on the CPU whatever the device of the pictures.
     Raises OSError where ONNX Runtime is not installed, RuntimeError for what it can't read or run.
@@ -169,21 +175,33 @@ class OnnxModel(nn.Module):
     def __init__(self, path: Path):
         super().__init__()
         try:
-            import onnxruntime
+            import onnxruntime  # noqa: F401
         except ImportError as error:
             raise OSError(
                 f"{path}: ONNX models need ONNX Runtime, which is not installed: pip install 'faceparse[export]'"
             ) from error
+        self._graph = path.read_bytes()  # the file may have changed when it is opened again
+        self._one_opens = threading.Lock()
+        self.session = self._opened(torch.get_num_threads())
+
+    def _opened(self, threads: int) -> InferenceSession:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors; they come as exceptions as well
         with _onnx_errors():
-            self.session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, K, H, W)."""
+        threads = torch.get_num_threads()
+        with self._one_opens:  # a session's threads are counted when it is opened
+            if self.session.get_session_options().intra_op_num_threads != threads:
+                self.session = self._opened(threads)
+            session = self.session
         with _onnx_errors():
-            (logits,) = self.session.run([OUTPUT], {INPUT: image.float().cpu().contiguous().numpy()})
+            (logits,) = session.run([OUTPUT], {INPUT: image.float().cpu().contiguous().numpy()})
         return torch.from_numpy(logits)
 
 

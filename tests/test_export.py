@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import faceparse
 from faceparse import checkpoint, cli, export, images
 from faceparse.bundled import weights_file
 from faceparse.commands import test, train
+from faceparse.devices import one_thread_each
 from faceparse.labels import FACE, LabelSet
 from faceparse.models import ARCHITECTURES
 from faceparse.predictor import Predictor
@@ -309,7 +311,17 @@ def test_training_does_not_start_from_an_exported_model(
 def test_onnx_models_run_on_the_cpu_with_as_many_threads_as_torch(folder: Path) -> None:
     model = faceparse.load(folder / "w.onnx").model
     assert isinstance(model, checkpoint.OnnxModel)
-    assert model.session.get_session_options().intra_op_num_threads == torch.get_num_threads()
+    before = torch.get_num_threads()
+    image = torch.zeros(1, 3, 64, 64)
+    logits, threads = [], []
+    torch.set_num_threads(2)
+    for block in (nullcontext(), one_thread_each(), nullcontext()):
+        with block:
+            logits.append(model(image))
+            threads.append(model.session.get_session_options().intra_op_num_threads)
+    torch.set_num_threads(before)
+    assert threads == [2, 1, 2]
+    assert all(torch.allclose(other, logits[0], atol=1e-5) for other in logits)
     with pytest.raises(ValueError, match="w.onnx: ONNX models run on the CPU, not on 'cuda'; leave the device out"):
         faceparse.load(folder / "w.onnx", "cuda")
 
