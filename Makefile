@@ -5,7 +5,8 @@
 # make gallery  docs/gallery.jpg anew     make type     types alone
 # make weights  train the bundled weights again, DATA=../shared/data OUT=runs/weights; hours, goes on where it stopped
 # make clean  forget .venv and out/
-# Another Python: make demo PYTHON=python3.12
+# Another Python: make demo PYTHON=python3.12, in its own place with VENV=.venv312
+# make test-lowest  the test suite with the lowest versions that setup.py admits: tests/lowest.txt
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 OUT ?= runs/weights
 
-.PHONY: demo test soak coverage lint type format bench gallery weights clean
+.PHONY: demo test test-lowest soak coverage lint type format bench gallery weights clean
 
 demo: $(VENV)/.installed
 	$(BIN)/faceparse segment --images_path examples --save_path out --overlay
@@ -25,6 +26,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_video.py
 	$(BIN)/python -m pytest tests/test_video.py  # sends itself Ctrl-C, which test workers do not always pass on
+
+test-lowest:
+	PIP_CONSTRAINT=$(CURDIR)/tests/lowest.txt $(MAKE) test VENV=.venv-lowest
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m soak -v --durations 0

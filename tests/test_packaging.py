@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -272,6 +273,18 @@ def test_the_installed_package_works_from_another_folder(wheel: Path, tmp_path: 
     code = "import faceparse as f, faceparse.bundled as b; print(f.__file__, b.best_for(), f.__version__)"
     printed = run(sys.executable, "-c", code, cwd=elsewhere, path=site).stdout.split()
     assert printed == [str(site / "faceparse/__init__.py"), str(site / "faceparse/weights/face.safetensors"), "0.1.0"]
+
+
+# versions
+
+
+def test_the_lowest_versions_are_those_that_setup_py_admits() -> None:
+    bounds = re.findall(r'"([a-z-]+)>=([0-9.]+)', (ROOT / "setup.py").read_text())
+    untested = {"ruff", "mypy", "atheris", "gradio"}  # not of the suite, or a matter of their own extra
+    lowest = dict(line.split("==") for line in (ROOT / "tests/lowest.txt").read_text().splitlines())
+    assert lowest.keys() == {name for name, _ in bounds} - untested
+    for name, bound in bounds:
+        assert name in untested or f"{lowest[name]}.".startswith(f"{bound}."), f"{name}: setup.py says {bound}"
 
 
 # what make does, without installing anything
