@@ -29,6 +29,8 @@ from faceparse.labels import FOREGROUND, JPEG_SUFFIXES, LabelSet
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jp2", ".ppm", ".pgm"})
 MAX_PIXELS = 1 << 29
 """Largest picture that is decoded (536 million pixels, 1.6 GB as RGB); a larger one is taken for a bomb."""
+SMALL_PIXELS, PIXELS_PER_BYTE = 1 << 26, 10_000
+"""A picture of more pixels than both, the second for each byte of its file, is a bomb: a PNG of one bit has 8250."""
 MARK = "faceparse"
 """What a file says that was made here: as "Software" in a PNG mask, as the comment in a JPEG overlay."""
 
@@ -179,8 +181,11 @@ def header(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     try:
         check_is_file(path)
         with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
+            pixels, size = image.width * image.height, os.path.getsize(path)
+            if pixels > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} is more than {MAX_PIXELS} pixels")
+            if pixels > max(SMALL_PIXELS, PIXELS_PER_BYTE * size):
+                raise ValueError(f"{image.width}x{image.height} pixels in {size} bytes: a decompression bomb")
             yield image
     except UnidentifiedImageError as error:
         raise _unreadable(path, "not a picture of a known format") from error

@@ -86,6 +86,8 @@ def bad() -> dict[str, bytes]:
         "<IHHIIiiHHIIiiII", 60, 0, 0, 54, 40, 65_000, 65_000, 1, 24, 0, 0, 0, 0, 0, 0
     )
     files["bomb.gif"] = b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + b";"
+    files["bomb of one colour.gif"] = b"GIF89a" + struct.pack("<HHBBB", 20_800, 5_168, 0x80, 0, 0) + bytes(6)
+    files["bomb of one colour.gif"] += b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\2\2D\1\0;"
     files["bomb.ppm"] = b"P6 99999 99999 255\n"
     return files
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import time
 from collections.abc import Sequence
@@ -23,10 +24,10 @@ from tests import hostile
 from tests.test_segment import PLAIN, Brightness
 
 SECONDS = 60.0
-"""Of processor time that a picture may take at most: a file of 70 bytes may well hold 107 megapixels, and takes 20."""
+"""Of processor time that a picture may take at most."""
 
-MEMORY = 64 << 20
-"""Bytes by which the process may be larger in the second half of a run than in the first, in the median."""
+MEMORY, PEAK = 64 << 20, 2 << 30
+"""Bytes by which the process may be larger in the second half of a run than in the first, in the median; and ever."""
 
 
 class Watching(Predictor):
@@ -74,10 +75,18 @@ def traps(folder: Path) -> set[str]:
     return made
 
 
+def peak() -> int:
+    """Bytes that this process held at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
 def size_by_pillow(path: Path) -> tuple[int, int] | None:
-    """(width, height) of an upright picture that Pillow can read; None for any other."""
+    """(width, height) of an upright picture that Pillow can read; None for any other, and for a bomb."""
     try:
         with Image.open(path) as image:
+            most = max(images.SMALL_PIXELS, images.PIXELS_PER_BYTE * path.stat().st_size)
+            if image.width * image.height > most:
+                return None
             image.load()
             return ImageOps.exif_transpose(image).size
     except Exception:  # whatever it is that is wrong
@@ -95,7 +104,7 @@ def test_hostile_pictures_are_segmented_or_named_and_good_ones_are_right(
     for files in (hostile.good(), hostile.odd(), hostile.bad(), mutated):
         write(folder, files)
     bad = {*hostile.bad(), *traps(folder)}
-    watching = Watching()
+    watching, before = Watching(), peak()
     monkeypatch.setattr(predictor, "load", lambda *_: watching)
     assert command.main(["--images_path", str(folder), "--save_path", str(out)]) == 1
     told = capfd.readouterr().err
@@ -116,6 +125,7 @@ def test_hostile_pictures_are_segmented_or_named_and_good_ones_are_right(
     assert max(np.diff(watching.times)) < SECONDS
     first, second = np.array_split(watching.bytes, 2)
     assert np.median(second) - np.median(first) < MEMORY
+    assert peak() <= max(before, PEAK)
 
 
 def masks_of(folder: Path, out: Path) -> dict[str, Path]:
