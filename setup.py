@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 KORNIA_RS = "kornia-rs>=0.2"
 
 # Reads and writes videos with their times, turn, sound and transparency; OpenCV's own reader knows none of these.
-PYAV = "av>=14"
+PYAV = "av>=15"
 
 # The page of `faceparse demo`.
 GRADIO = "gradio>=6"

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import signal
+import struct
 import sys
 import threading
 import time
@@ -81,8 +82,6 @@ def record(
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"
         stream.codec_context.sample_aspect_ratio = aspect
-        if turn:
-            stream.set_display_rotation(turn)
         track = file.add_stream(sound, rate_of_sound) if sound else None
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(picture(number, *size), "rgb24")
@@ -95,7 +94,17 @@ def record(
             heard.sample_rate, heard.pts, heard.time_base = rate_of_sound, 0, Fraction(1, rate_of_sound)
             file.mux(track.encode(heard))
             file.mux(track.encode(None))
+    if turn:
+        ask_to_turn(path, turn)
     return path
+
+
+def ask_to_turn(path: Path, degrees: int) -> None:
+    """Let an MP4 ask its player for a turn, counterclockwise, as telephones do: PyAV can from version 18 on."""
+    a, b = {90: (0, -1), -90: (0, 1), 180: (-1, 0)}[degrees]
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">5i", data, data.index(b"tkhd") + 44, a << 16, b << 16, 0, -b << 16, a << 16)
+    path.write_bytes(data)
 
 
 def frames_of(path: Path) -> list[Frame]:
