@@ -146,7 +146,8 @@ class Camera:
     def __init__(self, source: int | str):
         self.name = f"camera {source}"
         self._stopped = False
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # ten lines of its own on a missing camera
+        silence = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # OpenCV 4, 5
+        silence(0)  # ten lines of its own on a missing camera
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
             raise UnreadableVideo(

@@ -246,8 +246,13 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, reader: Reader) -> None
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest undoes the filter of images.py
 def test_a_photo_of_400_megapixels_is_not_too_large_and_one_of_600_is(tmp_path: Path) -> None:
+    photo = header_of(tmp_path / "photo.png", 20_000)
+    os.truncate(photo, 40_000)  # zeros to 10,000 pixels a byte
     with pytest.raises(UnreadableImage, match=r"truncated"):  # for its missing pixels, not for their number
-        images.read_mask(header_of(tmp_path / "photo.png", 20_000))
+        images.read_mask(photo)
+    os.truncate(photo, 39_999)
+    with pytest.raises(UnreadableImage, match=r"20000x20000 pixels in 39999 bytes: a decompression bomb"):
+        images.read_mask(photo)
     with pytest.raises(UnreadableImage, match=r"25000x25000 is more than 536870912 pixels"):
         images.read_mask(header_of(tmp_path / "bomb.png", 25_000))
 
