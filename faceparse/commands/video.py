@@ -39,16 +39,16 @@ def told_apart(sources: Sequence[str], save_path: Path) -> tuple[list[str], list
     earlier run left in `save_path`. Raises FileNotFoundError where none is left.
     """
     pictures: list[str] = []
-    videos: dict[Path | int, None] = {}
+    videos: list[Path | int] = []
     for text in sources:
         video = video_source(text)
         if video is None:
             pictures.append(text)
         elif isinstance(video, Path) and glob.has_magic(text) and not video.exists():
-            videos |= dict.fromkeys(_matching(video, Path(os.path.realpath(save_path))))
+            videos += _matching(video, Path(os.path.realpath(save_path)))
         else:
-            videos[video] = None
-    return pictures, list(videos)
+            videos.append(video)
+    return pictures, list(dict.fromkeys(videos))
 
 
 def _matching(pattern: Path, saved: Path) -> list[Path]:
