@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from faceparse import checkpoint
-from faceparse.commands.train import main
+from faceparse.commands.train import LATER, STATE, main
 from faceparse.engine import Pass, create_average, create_optimizer, create_schedule, train_one_epoch
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, LabelSet
 from faceparse.losses import create_loss
@@ -140,6 +140,21 @@ def test_a_taught_training_says_by_whom_and_goes_on_bit_for_bit(
         alone.head.weight, whole.model.head.weight
     )
     assert "teachers" not in checkpoint.load(tmp_path / "alone" / "last.safetensors").about
+
+
+def test_a_training_from_before_there_were_teachers_goes_on_without_and_gets_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_faces(tmp_path)
+    assert main([*training(tmp_path, "old"), "--epochs", "1"]) == 0
+    path = tmp_path / "old" / STATE
+    state = checkpoint.load_state(path)
+    for name in (*LATER, "distill"):
+        del state["recipe"][name]
+    checkpoint.save_state(path, state)
+    assert main([*training(tmp_path, "old"), "--epochs", "2", "--resume", "--teacher", "celebamask"]) == 1
+    assert "was trained with teachers {}, not {'celebamask': '" in capsys.readouterr().err
+    assert main([*training(tmp_path, "old"), "--epochs", "2", "--resume"]) == 0
 
 
 def test_what_needs_a_teacher_is_refused_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 STATE, NON_FINITE = "last.state.pt", "non_finite.state.pt"
 """Files in the run folder: what a training goes on from, and where it was when a step was not finite."""
 
+LATER = {"teachers": {}, "teacher_flip": False, "compile": False}
+"""What a state was trained with that was saved before a recipe told it."""
+
 MOST_LEFT_OUT = 20
 """Steps of an epoch that `--non_finite skip` leaves out before it gives up."""
 
@@ -336,10 +339,11 @@ def restore(
     if not path.exists():
         return 0, Pass(), 0.0
     state = checkpoint.load_state(path)
-    for name, before in state.get("recipe", {}).items():
-        if recipe(args, data)[name] != before:
+    now = recipe(args, data)
+    for name, before in (LATER | state.get("recipe", {})).items():
+        if now[name] != before:
             raise ValueError(
-                f"{args.weights_dir} was trained with {name} {before}, not {recipe(args, data)[name]}; "
+                f"{args.weights_dir} was trained with {name} {before}, not {now[name]}; "
                 "resume with the flags in its run.json"
             )
     try:
