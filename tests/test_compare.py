@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import re
-import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from benchmarks import compare, held_out
 from faceparse import images
 from faceparse.commands import train_flags
 from faceparse.labels import CELEBAMASK, FACE
@@ -23,18 +21,6 @@ from tests.conftest import draw_face
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = {"train.py": "faceparse.commands.train", "test.py": "faceparse.commands.test"}
 TINY = "--encoder test_resnet.r160_in1k --widths 64 32 --device cpu"
-
-
-def load(name: str) -> ModuleType:
-    """A script of benchmarks/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec and spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-compare, held_out = load("compare"), load("held_out")
 ran: list[str] = []
 
 
@@ -253,7 +239,7 @@ def test_a_row_that_does_not_exist_is_named_with_the_choices(
 
 def test_a_script_that_fails_ends_the_comparison_in_one_sentence() -> None:
     with pytest.raises(ValueError, match="preprocess_data.py ended with status 2"):
-        load("compare").run_script("preprocess_data.py", ["--nonsense"])
+        compare.run_script("preprocess_data.py", ["--nonsense"])
 
 
 def test_every_comparison_has_its_command_on_the_page() -> None:

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
+from benchmarks import fairness
 from faceparse.images import write_mask, write_rgb
 from faceparse.labels import CELEBAMASK, FOREGROUND, label_set
 from tests.conftest import draw_face
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def load(name: str) -> ModuleType:
-    """A script of benchmarks/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    assert spec and spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fairness = load("fairness")
 
 
 def drawn(size: int = 100, **parts: tuple[int, int, int, int]) -> np.ndarray:
