@@ -10,6 +10,7 @@ import io
 import re
 import runpy
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -34,7 +35,7 @@ PAGES = [
     *sorted(ROOT.glob("*/README.md")),
     *sorted(ROOT.glob("docs/*.md")),
 ]
-RUN = [ROOT / "README.md", ROOT / "docs" / "recipes.md", ROOT / "docs" / "training.md"]
+RUN = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("recipes", "training", "video"))]
 
 SCRIPTS = {"test.py": "segment", "train.py": "train", "preprocess_data.py": "preprocess"}
 """Script -> the sub-command that it is."""
@@ -224,6 +225,7 @@ def lay_out(folder: Path) -> None:
     for number in range(3):
         clip.write(np.full((48, 64, 3), 60 * number, np.uint8))
     clip.release()
+    shutil.copy(folder / "clip.mp4", folder / "clip.mov")
     curves = "epoch,train_loss,val_loss,val_iou,val_dice,lr,seconds\n1,1.5,1.4,0.3,0.4,0.001,9\n"
     (folder / "runs" / "other").mkdir(parents=True)
     (folder / "runs" / "other" / "curves.csv").write_text(curves)
@@ -303,6 +305,12 @@ def test_the_way_to_own_weights_can_be_followed(tmp_path: Path, monkeypatch: pyt
     assert [name for name in made.split() if not (Path(name) / "best.safetensors").is_file()] == []
     assert len(list(Path("runs/exp1").glob("*.onnx"))) == 1
     assert len(list(Path("scored").glob("*_overlay.jpg"))) == 20 and Path("shown.png").is_file()
+
+
+def test_the_page_of_videos_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(ROOT / "docs" / "video.md", tmp_path, monkeypatch)
+    made = "out/clip.mp4 out/clip_overlay.mp4 out/0_cutout.jpg out/photo_cutout.png mask.mp4 blurred.mp4"
+    assert [name for name in made.split() if not Path(name).is_file()] == []
 
 
 OTHERS = [page for page in PAGES if page not in RUN and any(kind == "python" for kind, _ in code(page))]
