@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import pytest
 
-from faceparse import images
+from faceparse import checkpoint, images
 from faceparse.commands import ALIASES, COMMANDS
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS
 from tests.conftest import draw_face
@@ -35,7 +35,7 @@ PAGES = [
     *sorted(ROOT.glob("*/README.md")),
     *sorted(ROOT.glob("docs/*.md")),
 ]
-RUN = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("recipes", "training", "video"))]
+RUN = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("labels", "recipes", "training", "video"))]
 
 SCRIPTS = {"test.py": "segment", "train.py": "train", "preprocess_data.py": "preprocess"}
 """Script -> the sub-command that it is."""
@@ -226,6 +226,12 @@ def lay_out(folder: Path) -> None:
         clip.write(np.full((48, 64, 3), 60 * number, np.uint8))
     clip.release()
     shutil.copy(folder / "clip.mp4", folder / "clip.mov")
+    pets = re.search(r"^```json\n(.*?)^```$", (ROOT / "docs" / "labels.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert pets
+    (folder / "pets.json").write_text(pets[1])
+    for number in range(18):
+        images.write_rgb(folder / "pets/pictures" / f"{number}.jpg", np.full((64, 64, 3), 10 * number, np.uint8))
+        images.write_mask(folder / "pets/masks" / f"{number}.png", np.eye(64, dtype=np.uint8) * np.uint8(number % 5))
     curves = "epoch,train_loss,val_loss,val_iou,val_dice,lr,seconds\n1,1.5,1.4,0.3,0.4,0.001,9\n"
     (folder / "runs" / "other").mkdir(parents=True)
     (folder / "runs" / "other" / "curves.csv").write_text(curves)
@@ -311,6 +317,12 @@ def test_the_page_of_videos_can_be_followed(tmp_path: Path, monkeypatch: pytest.
     follow(ROOT / "docs" / "video.md", tmp_path, monkeypatch)
     made = "out/clip.mp4 out/clip_overlay.mp4 out/0_cutout.jpg out/photo_cutout.png mask.mp4 blurred.mp4"
     assert [name for name in made.split() if not Path(name).is_file()] == []
+
+
+def test_the_page_of_labels_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(ROOT / "docs" / "labels.md", tmp_path, monkeypatch)
+    assert checkpoint.load("runs/pets/best.safetensors").labels.classes[1:] == ("cat", "dog", "left_ear", "right_ear")
+    assert mask_of("hair/photo.png").any() and mask_of("lips/photo.png").any()
 
 
 OTHERS = [page for page in PAGES if page not in RUN and any(kind == "python" for kind, _ in code(page))]
