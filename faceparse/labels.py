@@ -193,7 +193,7 @@ def label_set(name: str) -> LabelSet:
     if name in LABEL_SETS:
         return LABEL_SETS[name]
     if not name.endswith(".json"):
-        raise ValueError(f"there is no label set {name!r}; {hint(name, LABEL_SETS)}, or name a .json file")
+        raise ValueError(f"there is no label set {name!r}; {hint(name, LABEL_SETS)} (or a .json file of your own)")
     try:
         shape = json.loads(Path(name).read_text(encoding="utf-8-sig"))
         own_colours = [_own_colour(class_id) for class_id in range(len(shape["classes"]))]

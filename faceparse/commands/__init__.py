@@ -101,7 +101,10 @@ class ShowDefaults(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         silent = action.default in (None, False, "", [], argparse.SUPPRESS) or "default" in (action.help or "")
-        return action.help if silent else f"{action.help} (default: %(default)s)"
+        if silent:
+            return action.help
+        many = isinstance(action.default, list | tuple)
+        return f"{action.help} (default: {' '.join(map(str, action.default)) if many else '%(default)s'})"
 
 
 class Parser(argparse.ArgumentParser):
