@@ -297,7 +297,7 @@ def compare(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.comparison} needs {' and '.join(missing)}")
     budget = {name: getattr(args, name) or getattr(comparison, name) for name in ("size", "epochs", "batch_size")}
     places = {name: value for name, value in vars(args).items() if isinstance(value, Path)}
-    divisors = {divisor for stages in comparison.stages.values() for divisor, _ in stages}
+    divisors = {divisor for name in args.only or rows for divisor, _ in comparison.stages.get(name, ())}
     if any(budget["epochs"] % divisor for divisor in divisors):
         raise ValueError(f"--epochs {budget['epochs']} can't be shared alike; give a multiple of {max(divisors)}")
     places["rows"] = folder

@@ -182,7 +182,16 @@ class OnnxModel(nn.Module):
             ) from error
         self._graph = path.read_bytes()  # the file may have changed when it is opened again
         self._one_opens = threading.Lock()
-        self.session = self._opened(torch.get_num_threads())
+        self._sessions: dict[int, InferenceSession] = {}
+        self.metadata: dict[str, str] = self.session().get_modelmeta().custom_metadata_map
+
+    def session(self) -> InferenceSession:
+        """One of as many threads as torch has at the time: they are counted when a session is opened."""
+        threads = torch.get_num_threads()
+        with self._one_opens:
+            if threads not in self._sessions:
+                self._sessions[threads] = self._opened(threads)
+            return self._sessions[threads]
 
     def _opened(self, threads: int) -> InferenceSession:
         import onnxruntime
@@ -195,11 +204,7 @@ class OnnxModel(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, K, H, W)."""
-        threads = torch.get_num_threads()
-        with self._one_opens:  # a session's threads are counted when it is opened
-            if self.session.get_session_options().intra_op_num_threads != threads:
-                self.session = self._opened(threads)
-            session = self.session
+        session = self.session()
         with _onnx_errors():
             (logits,) = session.run([OUTPUT], {INPUT: image.float().cpu().contiguous().numpy()})
         return torch.from_numpy(logits)
@@ -230,7 +235,7 @@ def _onnx_errors() -> Iterator[None]:
 
 def _onnx(path: Path) -> tuple[dict[str, str], Callable[[], nn.Module]]:
     model = OnnxModel(path)
-    return model.session.get_modelmeta().custom_metadata_map, lambda: model
+    return model.metadata, lambda: model
 
 
 def _torchscript(path: Path) -> tuple[dict[str, str], Callable[[], nn.Module]]:

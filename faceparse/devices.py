@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shlex
 import shutil
 import sys
 import threading
@@ -50,7 +51,7 @@ def compiled(model: nn.Module) -> nn.Module:
 
     Raises ValueError where the C++ compiler that this needs is not installed.
     """
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    compiler, *_ = shlex.split(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
     if shutil.which(compiler) is None:
         raise ValueError(
             f"--compile needs a C++ compiler, and there is no {compiler}; install it or leave --compile out"

@@ -68,9 +68,9 @@ def distance(logits: Tensor, p: Tensor, ranks: Ranks = ALONE) -> Tensor:
     return TEMPERATURE**2 * ranks.total(each.mean()) / ranks.count
 
 
-def fingerprints(files: Sequence[Path]) -> dict[str, str]:
-    """The name of each file, or of the bundled weights -> its SHA-256."""
-    return {str(file): hashlib.sha256(weights_file(file).read_bytes()).hexdigest() for file in files}
+def fingerprints(files: Sequence[Path]) -> list[str]:
+    """The SHA-256 of each file, or of the bundled weights of that name."""
+    return [hashlib.sha256(weights_file(file).read_bytes()).hexdigest() for file in files]
 
 
 class _Model(nn.Module):

@@ -96,7 +96,7 @@ def commands(page: Path) -> list[Typed]:
 
 @cache
 def benchmark(script: str) -> Callable[[list[str]], object]:
-    """The parser of a script of benchmarks/, which is no package."""
+    """The parser of a script of benchmarks/."""
     parse: Callable[[list[str]], object] = runpy.run_path(str(ROOT / script), run_name="benchmark")["parse_args"]
     return parse
 
@@ -132,7 +132,7 @@ def test_every_target_of_make_and_every_extra_on_a_page_exists(page: Path) -> No
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     extras = re.findall(r'^        "(\w+)": ', (ROOT / "setup.py").read_text(), re.MULTILINE)
     for kind, text in code(page):
-        if kind == "sh" and (target := re.match(r"make (\w+)", text)):
+        if kind == "sh" and (target := re.match(r"make ([\w-]+)", text)):
             assert target[1] in targets, text
         if kind == "sh" and (asked := re.search(r"pip install .*(?:faceparse|\.)\[([\w,]+)\]", text)):
             assert set(asked[1].split(",")) <= set(extras), text

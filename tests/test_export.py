@@ -318,7 +318,7 @@ def test_onnx_models_run_on_the_cpu_with_as_many_threads_as_torch(folder: Path) 
     for block in (nullcontext(), one_thread_each(), nullcontext()):
         with block:
             logits.append(model(image))
-            threads.append(model.session.get_session_options().intra_op_num_threads)
+            threads.append(model.session().get_session_options().intra_op_num_threads)
     torch.set_num_threads(before)
     assert threads == [2, 1, 2]
     assert all(torch.allclose(other, logits[0], atol=1e-5) for other in logits)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 STATE, NON_FINITE = "last.state.pt", "non_finite.state.pt"
 """Files in the run folder: what a training goes on from, and where it was when a step was not finite."""
 
-LATER = {"teachers": {}, "teacher_flip": False, "compile": False}
+LATER = {"teachers": [], "teacher_flip": False, "compile": False}
 """What a state was trained with that was saved before a recipe told it."""
 
 MOST_LEFT_OUT = 20

@@ -61,12 +61,13 @@ def _matching(pattern: Path, saved: Path) -> list[Path]:
 
         return is_ours(path)
 
-    found = [path for path in matching(pattern) if not is_left(path)]
+    found = matching(pattern)
     if not found:
-        raise FileNotFoundError(
-            f"{pattern}: no such file, and no video matches it as a pattern but those of an earlier run"
-        )
-    return found
+        raise FileNotFoundError(f"{pattern}: no such file, and no video matches it as a pattern")
+    new = [path for path in found if not is_left(path)]
+    if not new:
+        raise FileNotFoundError(f"{pattern}: no video matches it but those of an earlier run")
+    return new
 
 
 def number_from(least: float, below: float) -> Callable[[str], float]:
