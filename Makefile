@@ -24,7 +24,7 @@ demo: $(VENV)/.installed
 	@echo "         $(BIN)/faceparse --help       and README.md for training on your own data"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_video.py
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/test_video.py
 	$(BIN)/python -m pytest tests/test_video.py  # sends itself Ctrl-C, which test workers do not always pass on
 
 test-lowest:
@@ -34,7 +34,7 @@ soak: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m soak -v --durations 0
 
 coverage: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/test_video.py --cov --cov-report= \
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --ignore tests/test_video.py --cov --cov-report= \
 		-k "not full_disk"  # whose children could not write what they covered, either
 	$(BIN)/python -m pytest tests/test_video.py --cov --cov-append --cov-report=term-missing:skip-covered
 

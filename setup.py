@@ -55,7 +55,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-cov>=5",
-            "pytest-xdist>=3",
+            "pytest-xdist>=3.8",
             "ruff>=0.9",
             "mypy>=1.11",
             "matplotlib>=3.8",  # draws benchmarks/bench_growth.py

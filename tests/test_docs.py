@@ -129,7 +129,7 @@ def test_every_command_on_a_page_parses(page: Path) -> None:
 
 @each_page
 def test_every_target_of_make_and_every_extra_on_a_page_exists(page: Path) -> None:
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     extras = re.findall(r'^        "(\w+)": ', (ROOT / "setup.py").read_text(), re.MULTILINE)
     for kind, text in code(page):
         if kind == "sh" and (target := re.match(r"make ([\w-]+)", text)):
