@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from faceparse.labels import CELEBAMASK
+from faceparse import images
+from faceparse.labels import CELEBAMASK, FACE
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -67,3 +68,12 @@ def draw_face(seed: int, size: int) -> Drawn:
         palette[CELEBAMASK.id(part)] = np.array(colour) + rng.integers(-15, 15, 3)
     noise = rng.normal(0, 6, (size, size, 3))
     return np.clip(palette[ids] + noise, 0, 255).astype(np.uint8), ids
+
+
+def draw_faces(folder: Path, count: int) -> None:
+    """Faces of 64 px in faces/, their 0/255 masks in masks/, their 19-class masks in ids/."""
+    for i in range(count):
+        rgb, ids = draw_face(i, 64)
+        images.write_rgb(folder / "faces" / f"{i}.jpg", rgb)
+        images.write_mask(folder / "masks" / f"{i}.png", FACE.table[ids] * 255)
+        images.write_mask(folder / "ids" / f"{i}.png", ids, CELEBAMASK)

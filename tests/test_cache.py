@@ -16,9 +16,9 @@ from faceparse.commands.train_flags import size_in_bytes
 from faceparse.data.batches import BatchesWithHands, TrainingFaces, Wild
 from faceparse.data.cache import Decoded, PictureCache
 from faceparse.data.folder import TrainingData, find_hands, find_pairs
-from faceparse.labels import CELEBAMASK, FACE
+from faceparse.labels import FACE
 from faceparse.transforms import Augment, Preprocess
-from tests.conftest import draw_face
+from tests.conftest import draw_face, draw_faces
 from tests.test_training import SMALL
 
 PICTURE = 4 * 64 * 64
@@ -29,11 +29,7 @@ PICTURE = 4 * 64 * 64
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight faces with their masks, and a hand."""
     folder = tmp_path_factory.mktemp("drawn")
-    for i in range(8):
-        rgb, ids = draw_face(i, 64)
-        images.write_rgb(folder / "faces" / f"{i}.jpg", rgb)
-        images.write_mask(folder / "masks" / f"{i}.png", FACE.table[ids] * 255)
-        images.write_mask(folder / "ids" / f"{i}.png", ids, CELEBAMASK)
+    draw_faces(folder, 8)
     images.write_rgb(folder / "hands/images/0.png", np.full((20, 20, 3), 180, np.uint8))
     images.write_mask(folder / "hands/masks/0.png", np.pad(np.full((14, 14), 255, np.uint8), 3))
     return folder

@@ -27,7 +27,7 @@ from faceparse.labels import CELEBAMASK, FACE
 from faceparse.predictor import Predictor
 from hand_generator.__main__ import main as generate
 from hand_generator.generate import JOURNAL
-from tests.conftest import draw_face
+from tests.conftest import draw_face, draw_faces
 from tests.killing import run, run_on_full_disk
 from tests.test_segment import PLAIN, Brightness
 from tests.test_training import SMALL
@@ -69,11 +69,7 @@ def killed(main: Main, argv: list[str], said: Path, whole: float, kills: int) ->
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty drawn faces in faces/, their 0/255 masks in masks/, their 19-class masks in ids/."""
     folder = tmp_path_factory.mktemp("data")
-    for i in range(20):
-        rgb, ids = draw_face(i, 64)
-        images.write_rgb(folder / "faces" / f"{i}.jpg", rgb)
-        images.write_mask(folder / "masks" / f"{i}.png", FACE.table[ids] * 255)
-        images.write_mask(folder / "ids" / f"{i}.png", ids, CELEBAMASK)
+    draw_faces(folder, 20)
     return folder
 
 
