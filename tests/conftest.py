@@ -70,7 +70,7 @@ def draw_face(seed: int, size: int) -> Drawn:
     return np.clip(palette[ids] + noise, 0, 255).astype(np.uint8), ids
 
 
-def draw_faces(folder: Path, count: int) -> None:
+def draw_faces(folder: Path, count: int = 12) -> None:
     """Faces of 64 px in faces/, their 0/255 masks in masks/, their 19-class masks in ids/."""
     for i in range(count):
         rgb, ids = draw_face(i, 64)

@@ -16,17 +16,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from faceparse import checkpoint, images
+from faceparse import checkpoint
 from faceparse.commands import finish, test, train
 from faceparse.commands.train_flags import parse_args
 from faceparse.data.batches import BatchesWithHands, Draw, ShareOfBatches, TrainingFaces
 from faceparse.distributed import ALONE, Ranks, joined, launcher
 from faceparse.engine import Pass, create_average, create_schedule, evaluate, train_one_epoch
-from faceparse.labels import CELEBAMASK, IGNORE
+from faceparse.labels import IGNORE
 from faceparse.losses import LOSSES, SOFT_LOSSES, create_loss
 from faceparse.models import create_model
 from faceparse.teacher import distance
-from tests.conftest import draw_face
+from tests.conftest import draw_faces
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
@@ -48,14 +48,6 @@ def torchrun(*command: str, seconds: float = 240) -> tuple[int, str, str]:
             process.terminate()  # torchrun takes its processes along
             pytest.fail(f"no end after {seconds} s: {process.communicate()[1]}")
     return process.returncode, out, err
-
-
-def draw_faces(folder: Path) -> None:
-    """Twelve faces in faces/, their 19-class masks in ids/."""
-    for i in range(12):
-        rgb, ids = draw_face(i, 64)
-        images.write_rgb(folder / "faces" / f"{i}.jpg", rgb)
-        images.write_mask(folder / "ids" / f"{i}.png", ids, CELEBAMASK)
 
 
 def training(folders: Path, run: str) -> list[str]:

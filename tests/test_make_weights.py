@@ -12,7 +12,7 @@ from faceparse import checkpoint
 from faceparse.bundled import BEST_FOR
 from faceparse.commands import train_flags
 from faceparse.commands.train import main as train
-from tests.test_distributed import draw_faces
+from tests.conftest import draw_faces
 
 OUT, DATA = Path("out"), Path("given")
 

@@ -17,7 +17,8 @@ from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, LabelSet
 from faceparse.losses import create_loss
 from faceparse.teacher import TEMPERATURE, Teacher, distance, fingerprints
 from faceparse.transforms import Preprocess
-from tests.test_distributed import draw_faces, training
+from tests.conftest import draw_faces
+from tests.test_distributed import training
 
 CPU = torch.device("cpu")
 DESIGN = checkpoint.Design("fpn", "test_resnet.r160_in1k", widths=(64, 32))
