@@ -32,7 +32,8 @@ import faceparse
 from benchmarks.held_out import share_called_face
 from faceparse import images
 from faceparse.commands import finish, whole_from
-from faceparse.data.splits import read_split
+from faceparse.commands.train_flags import share
+from faceparse.data.splits import read_split, write_split
 from faceparse.labels import CELEBAMASK
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,6 +121,7 @@ SMALL_NET = "--encoder mobilenetv2_100"
 TEACHERS = " ".join(f"{{rows}}/{row}/best.safetensors" for row in ("efficientnet-lite2", "lovasz", "rare"))
 
 CLEAN = "--images_path {held_out}/faces --masks_path {held_out}/masks"
+BEHIND = "--images_path {{held_out}}/objects/{0}/images --masks_path {{held_out}}/objects/{0}/masks"
 BEHIND_HANDS = "--images_path {held_out}/fahand --masks_path {held_out}/mahand"
 
 COMPARISONS = {
@@ -179,20 +181,10 @@ COMPARISONS = {
         },
         measure="iou",
     ),
-    "rare": Comparison(
-        "Dice of each class, pooled over the held-out pictures",
-        shared="--labels celebamask --arch fpn --encoder mobilenetv2_100",
-        rows={"equal": "", "rare": "--rare 0.5"},
-        size=256,
-        epochs=8,
-        tests={"clean": HELD_OUT},
-        measure="dice",
-        heads=PARTS,
-        published=PUBLISHED,
-    ),
     "ablation": Comparison(
-        "One change a row, pooled: Dice on clean held-out faces, IoU there, behind held-out hands and small on "
-        "held-out backgrounds; each row has the multiply-adds of the base's training, teachers' not counted",
+        "One change a row, pooled: Dice on clean held-out faces, IoU there, behind held-out hands, drawn cups and "
+        "microphones, and small on held-out backgrounds; each row has the multiply-adds of the base's training, "
+        "teachers' not counted",
         shared="--labels celebamask --arch fpn --widths 128 64",
         rows={
             "base": SMALL_NET,
@@ -206,6 +198,7 @@ COMPARISONS = {
             "rotation": f"{SMALL_NET} --augment rotation=45",
             "scale": f"{SMALL_NET} --scale 0.4 2.0",
             **{name: f"{SMALL_NET} {flags}" for name, flags in WILD.items()},
+            "things": f"{SMALL_NET} --thing_ratio 0.3",
             "larger-teacher": f"{SMALL_NET} --teacher {{rows}}/efficientnet-lite2/best.safetensors",
             "averaged-teachers": f"{SMALL_NET} --teacher {TEACHERS}",
             "flipping-teacher": f"{SMALL_NET} --teacher {{rows}}/base/best.safetensors --teacher_flip",
@@ -214,13 +207,15 @@ COMPARISONS = {
         asked={"flip": "--flip"},
         size=128,
         epochs=8,
-        layout="--hands_dir {hands_dir} --backgrounds_dir {backgrounds_test}",
+        layout="--hands_dir {hands_dir} --backgrounds_dir {backgrounds_test} --objects 20",
         needs=("hands_dir", "backgrounds_dir"),
         tests={
             "clean": CLEAN,
             "face": f"{CLEAN} --labels face",
             "hair": f"{CLEAN} --labels hair",
             "hands": f"{BEHIND_HANDS} --labels face",
+            "cups": f"{BEHIND.format('cup')} --labels face",
+            "microphones": f"{BEHIND.format('microphone')} --labels face",
             "scenes": "--images_path {held_out}/scene --masks_path {held_out}/mascene --labels face",
         },
         measure="iou",
@@ -230,6 +225,8 @@ COMPARISONS = {
             "face": ("face", "face", "iou"),
             "hair": ("hair", "hair", "iou"),
             "behind hands": ("hands", "face", "iou"),
+            "cups": ("cups", "face", "iou"),
+            "microphones": ("microphones", "face", "iou"),
             "scenes": ("scenes", "face", "iou"),
         },
         called_face="hands",
@@ -268,6 +265,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--out", metavar="DIR", type=Path, default=Path("runs/compare"), help="folder for all of it (%(default)s)")
     flag("--only", metavar="ROW", nargs="+", help="rows to train now; the table has those finished before, too")
     budget = "(default: the comparison's, see COMPARISONS)"
+    part = "share of the True rows to train on, evenly out of all (%(default)g)"
+    flag("--share", metavar="X", type=share, default=1.0, help=part)
     flag("--size", metavar="PX", type=whole_from(32), help=f"side of the training pictures {budget}")
     flag("--epochs", metavar="N", type=whole_from(1), help=f"passes through the faces {budget}")
     flag("--batch_size", metavar="N", type=whole_from(1), help=f"pictures a step {budget}")
@@ -302,6 +301,8 @@ def compare(args: argparse.Namespace) -> int:
         raise ValueError(f"--epochs {budget['epochs']} can't be shared alike; give a multiple of {max(divisors)}")
     places["rows"] = folder
     places |= {name: folder / name for name in ("held_out", "backgrounds_train", "backgrounds_test")}
+    if args.share < 1:
+        places["split"] = write_share(args.split, args.share, folder / "split.csv")
     if comparison.layout and not places["held_out"].exists():
         lay_out(comparison, places)
     for name in args.only or rows:
@@ -309,6 +310,15 @@ def compare(args: argparse.Namespace) -> int:
         write_table(args.comparison, comparison, budget, folder)
     print((folder / "table.md").read_text(encoding="utf-8"))
     return 0
+
+
+def write_share(split: Path, part: float, out: Path) -> Path:
+    """`out`, the split with only so large a part of its rows to train on, evenly out of all."""
+    parts = read_split(split)
+    training = [name for name, place in parts.items() if place == "train"]
+    kept = {name for i, name in enumerate(training) if int((i + 1) * part) > int(i * part)}
+    write_split(out, [row for row in parts.items() if row[1] != "train" or row[0] in kept])
+    return out
 
 
 def filled(flags: str, places: dict[str, Path]) -> list[str]:

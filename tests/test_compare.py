@@ -15,6 +15,7 @@ import pytest
 from benchmarks import compare, held_out
 from faceparse import images
 from faceparse.commands import train_flags
+from faceparse.data.splits import read_split
 from faceparse.labels import CELEBAMASK, FACE
 from tests.conftest import draw_face
 
@@ -219,7 +220,7 @@ def test_the_ablation_trains_in_stages_learns_from_other_rows_and_flips_without_
     assert compare.main(["ablation", *data, *folders, *chosen]) == 0
     folder = tmp_path / "out" / "ablation"
     head, _, *lines = table_of(folder)
-    assert head[1:8] == [*whole.columns, "hand called face"]
+    assert head[1:-3] == [*whole.columns, "hand called face"]
     done = {line[0]: line for line in lines if line[1] != "not yet run"}
     assert list(done) == (list(only) or [*rows, *whole.asked])
     results = {row: json.loads((folder / row / "result.json").read_text()) for row in done}
@@ -232,7 +233,15 @@ def test_the_ablation_trains_in_stages_learns_from_other_rows_and_flips_without_
     taught = json.loads((folder / "larger-teacher" / "run.json").read_text())[0]["settings"]
     assert taught["teacher"] == [str(folder / "efficientnet-lite2" / "best.safetensors")]
     called = held_out.share_called_face(folder / "held_out" / "hand", folder / "base" / "hands")
-    assert results["base"]["scores"][6] == called
+    assert results["base"]["scores"][-1] == called
+
+
+def test_a_share_of_the_pictures_is_taken_evenly_and_none_of_those_that_are_scored_on(tmp_path: Path) -> None:
+    whole, some = tmp_path / "split.csv", tmp_path / "some.csv"
+    whole.write_text("".join(f"{i}.jpg,{i % 5 > 0}\n" for i in range(20)))  # 16 to train on, 4 to score on
+    parts = read_split(compare.write_share(whole, 0.25, some))
+    assert [name for name, part in parts.items() if part == "train"] == ["4", "9", "14", "19"]
+    assert [name for name, part in parts.items() if part == "test"] == ["0", "5", "10", "15"]
 
 
 def test_a_row_that_does_not_exist_is_named_with_the_choices(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from faceparse import occlusion
-from faceparse.occlusion import cover_with_rectangle, cover_with_shape, shrink_onto
+from faceparse.occlusion import cover_with_rectangle, cover_with_shape, cover_with_thing, shrink_onto
 
 
 @pytest.fixture
@@ -77,6 +77,39 @@ def test_a_rectangle_covers_a_part_of_the_face_and_no_more(face: tuple[np.ndarra
         assert (covered[2:20] == image[2:20]).all()  # far from the face
     nothing = np.zeros_like(mask)
     assert cover_with_rectangle(image, nothing, nothing > 0, np.random.default_rng(0))[0] is image
+
+
+def test_a_thing_hides_a_part_of_the_face_and_its_mask_and_nothing_far_from_it(
+    face: tuple[np.ndarray, np.ndarray],
+) -> None:
+    image, mask = face[0] // 2 + np.uint8(30), face[1]  # neither black nor white, to which bright and dark things clip
+    kept, seen = [], []
+    for seed in range(40):
+        covered, left = cover_with_thing(image, mask, mask > 0, np.random.default_rng(seed))
+        thing = (mask > 0) & (left == 0)
+        kept.append(left.sum() / mask.sum())
+        assert thing.any()  # its tip lies on the face
+        away = cv2.dilate((covered != image).any(axis=2).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+        assert (left == mask)[away].all()
+        seen.append((covered == image).all(axis=2)[thing].mean())
+    assert np.mean(seen) < 0.1  # but for chance, every pixel that it covers has another colour
+    assert 0.4 < np.mean(kept) < 0.95 and min(kept) < 0.5
+    nothing = np.zeros_like(mask)
+    assert cover_with_thing(image, nothing, nothing > 0, np.random.default_rng(0))[0] is image
+
+
+@pytest.mark.parametrize(("flat", "ball"), [(1, 0), (0, 0), (0, 1)])
+def test_sheets_round_things_and_balls_on_sticks_are_all_drawn_the_same_for_the_same_seed(
+    face: tuple[np.ndarray, np.ndarray], flat: float, ball: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(occlusion, "SHEET_CHANCE", flat)
+    monkeypatch.setattr(occlusion, "BALL_CHANCE", ball)
+    image, mask = face
+    first, again = (cover_with_thing(image, mask, mask > 0, np.random.default_rng(3)) for _ in "ab")
+    assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+    assert image.max() == 255 and mask.sum() == 1600  # what came in stays as it was
+    one = np.ones((1, 1), np.uint8)
+    assert cover_with_thing(image[:1, :1], one, one > 0, np.random.default_rng(0))[1].shape == (1, 1)
 
 
 def test_a_background_that_is_a_long_strip_fills_the_picture_with_its_middle(

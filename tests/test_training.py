@@ -466,6 +466,7 @@ def test_shapes_and_backgrounds_are_switched_on_by_their_shares(folders: Path) -
     assert all(few <= all_of_it for few, all_of_it in zip(face_pixels(Wild(shapes=1.0)), plain, strict=True))
     assert face_pixels(Wild(shapes=1.0)) != plain
     assert all(few < all_of_it for few, all_of_it in zip(face_pixels(Wild(rectangles=1.0)), plain, strict=True))
+    assert all(few < all_of_it for few, all_of_it in zip(face_pixels(Wild(things=1.0)), plain, strict=True))
     assert sum(face_pixels(Wild(backgrounds=1.0))) < 0.6 * sum(plain)  # at most .7 of the size, .49 of the pixels
 
 

@@ -99,6 +99,14 @@ def create_parser() -> Parser:
         help="share of the pictures in which a rectangle covers a part of the face, 0 to 1",
     )
     data.add_argument(
+        "--thing_ratio",
+        metavar="SHARE",
+        type=share,
+        default=0.0,
+        help="share of the pictures in which something drawn is held before the face, like a bottle, a microphone or "
+        "a printed sheet, 0 to 1",
+    )
+    data.add_argument(
         "--rare",
         metavar="SHARE",
         type=share,

@@ -18,7 +18,7 @@ from faceparse.data.folder import Pair, TrainingData, to_ids
 from faceparse.distributed import Ranks
 from faceparse.images import read_pair
 from faceparse.labels import CELEBAMASK, FOREGROUND, IGNORE, LabelSet, face_of
-from faceparse.occlusion import cover_with_rectangle, cover_with_shape, shrink_onto
+from faceparse.occlusion import cover_with_rectangle, cover_with_shape, cover_with_thing, shrink_onto
 from faceparse.transforms import Augment, Preprocess, letterbox
 from hand_generator.paste import paste_natural
 
@@ -38,6 +38,7 @@ class Wild:
 
     shapes: float = 0.0
     rectangles: float = 0.0
+    things: float = 0.0
     backgrounds: float = 0.0
 
 
@@ -77,6 +78,7 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         changes: list[Change] = [self._add_hand] if draw.hand and not ready_made else []
         changes += [cover_with_shape] if rng.random() < self.wild.shapes else []
         changes += [cover_with_rectangle] if rng.random() < self.wild.rectangles else []
+        changes += [cover_with_thing] if rng.random() < self.wild.things else []
         changes += [partial(self._add_background, pair)] if rng.random() < self.wild.backgrounds else []
         read = partial(self._read, pair)
         number = draw.index + (len(self.data.training) if ready_made else 0)
