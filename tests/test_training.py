@@ -446,6 +446,7 @@ def test_flags_that_contradict_each_other_are_refused(folders: Path) -> None:
         ["--scale", "0", "0"],
         ["--lr", "-1"],
         ["--background_ratio", "0.5"],
+        ["--nobody_ratio", "0.5"],
     ):
         with pytest.raises(SystemExit):
             train(folders, *flags)
@@ -467,6 +468,9 @@ def test_shapes_and_backgrounds_are_switched_on_by_their_shares(folders: Path) -
     assert face_pixels(Wild(shapes=1.0)) != plain
     assert all(few < all_of_it for few, all_of_it in zip(face_pixels(Wild(rectangles=1.0)), plain, strict=True))
     assert all(few < all_of_it for few, all_of_it in zip(face_pixels(Wild(things=1.0)), plain, strict=True))
+    assert face_pixels(Wild(nobody=1.0)) == [0] * 12
+    green_alone = TrainingFaces(data, FACE, still, preprocess, Wild(nobody=1.0))[Draw(0, False, (0,))][0]
+    assert green_alone[1].min() > 2 * green_alone[0].max()  # one of the backgrounds, its colour changed a little
     assert sum(face_pixels(Wild(backgrounds=1.0))) < 0.6 * sum(plain)  # at most .7 of the size, .49 of the pixels
 
 

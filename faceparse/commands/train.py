@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 STATE, NON_FINITE = "last.state.pt", "non_finite.state.pt"
 """Files in the run folder: what a training goes on from, and where it was when a step was not finite."""
 
-LATER = {"thing_ratio": 0.0, "teachers": [], "teacher_flip": False, "compile": False}
+LATER = {"thing_ratio": 0.0, "nobody_ratio": 0.0, "teachers": [], "teacher_flip": False, "compile": False}
 """What a state was trained with that was saved before a recipe told it."""
 
 MOST_LEFT_OUT = 20
@@ -303,7 +303,7 @@ def load_batches(
     if hands_a_batch == 0 and share > 0 and has_hands:
         hands_a_batch = 1  # every batch holds its share, however small
     backgrounds = args.background_ratio if data.backgrounds else 0.0
-    wild = Wild(args.shape_ratio, args.rectangle_ratio, args.thing_ratio, backgrounds)
+    wild = Wild(args.shape_ratio, args.rectangle_ratio, args.thing_ratio, backgrounds, args.nobody_ratio)
     augment = replace(Augment(args.size, scale=tuple(args.scale)), **dict(args.augment))
     pictures, memory = len(data.training) + len(data.with_hands), args.cache // local_count()
     cache = PictureCache(pictures, memory) if memory else None
@@ -358,8 +358,8 @@ def restore(
 def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     """What must stay the same when a training goes on, in plain types."""
     names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
-    names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "thing_ratio", "background_ratio", "rare"]
-    names += ["soft_targets", "teachers", "distill", "teacher_flip", "compile"]
+    names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "thing_ratio", "background_ratio"]
+    names += ["nobody_ratio", "rare", "soft_targets", "teachers", "distill", "teacher_flip", "compile"]
     return {name: getattr(args, name) for name in names} | data.counts()
 
 

@@ -85,6 +85,13 @@ def create_parser() -> Parser:
         f"(default: {BACKGROUND_RATIO})",
     )
     data.add_argument(
+        "--nobody_ratio",
+        metavar="SHARE",
+        type=share,
+        default=0.0,
+        help="share of the pictures that are one of --backgrounds_dir alone, 0 to 1: nobody is there",
+    )
+    data.add_argument(
         "--shape_ratio",
         metavar="SHARE",
         type=share,
@@ -329,6 +336,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--hand_ratio needs hands: give --fahand_dir and --mahand_dir, or --hands_dir")
     if args.background_ratio is not None and not args.backgrounds_dir:
         parser.error("--background_ratio needs --backgrounds_dir")
+    if args.nobody_ratio and not args.backgrounds_dir:
+        parser.error("--nobody_ratio needs --backgrounds_dir")
     args.background_ratio = BACKGROUND_RATIO if args.background_ratio is None else args.background_ratio
     if (args.distill is not None or args.teacher_flip) and not args.teacher:
         parser.error("--distill and --teacher_flip need --teacher")

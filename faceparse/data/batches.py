@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, Sampler
 from faceparse.data.cache import Decoded, PictureCache
 from faceparse.data.folder import Pair, TrainingData, to_ids
 from faceparse.distributed import Ranks
-from faceparse.images import read_pair
+from faceparse.images import covering, read_pair
 from faceparse.labels import CELEBAMASK, FOREGROUND, IGNORE, LabelSet, face_of
 from faceparse.occlusion import cover_with_rectangle, cover_with_shape, cover_with_thing, shrink_onto
 from faceparse.transforms import Augment, Preprocess, letterbox
@@ -40,6 +40,7 @@ class Wild:
     rectangles: float = 0.0
     things: float = 0.0
     backgrounds: float = 0.0
+    nobody: float = 0.0
 
 
 Change = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -80,6 +81,7 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         changes += [cover_with_rectangle] if rng.random() < self.wild.rectangles else []
         changes += [cover_with_thing] if rng.random() < self.wild.things else []
         changes += [partial(self._add_background, pair)] if rng.random() < self.wild.backgrounds else []
+        changes += [self._show_nobody] if rng.random() < self.wild.nobody else []
         read = partial(self._read, pair)
         number = draw.index + (len(self.data.training) if ready_made else 0)
         image, mask = self.cache.get(number, read) if self.cache else read()
@@ -112,10 +114,17 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         self, pair: Pair, image: np.ndarray, mask: np.ndarray, face: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Half of the time the whole picture, half of the time the person cut out of it, where the ids tell."""
-        background = self.data.backgrounds[int(rng.integers(len(self.data.backgrounds)))]
         cut_out = not pair.binary and rng.random() < 0.5
         shown = mask > 0 if cut_out else np.ones(mask.shape, bool)
-        return shrink_onto(background, image, mask, face, shown, rng)
+        return shrink_onto(self._background(rng), image, mask, face, shown, rng)
+
+    def _show_nobody(
+        self, image: np.ndarray, mask: np.ndarray, face: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return covering(self._background(rng), mask.shape), np.zeros_like(mask)
+
+    def _background(self, rng: np.random.Generator) -> np.ndarray:
+        return self.data.backgrounds[int(rng.integers(len(self.data.backgrounds)))]
 
 
 class ValidationFaces(Dataset[tuple[Tensor, Tensor]]):
