@@ -196,6 +196,7 @@ COMPARISONS = {
             "rare": f"{SMALL_NET} --rare 0.5",
             "colour": f"{SMALL_NET} --augment brightness=0.5 contrast=0.5 saturation=0.8 tint=0.16 grey=0.1",
             "rotation": f"{SMALL_NET} --augment rotation=45",
+            "no-blur-jpeg": f"{SMALL_NET} --augment blur=0 jpeg=0",
             "scale": f"{SMALL_NET} --scale 0.4 2.0",
             **{name: f"{SMALL_NET} {flags}" for name, flags in WILD.items()},
             "things": f"{SMALL_NET} --thing_ratio 0.3",

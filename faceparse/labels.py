@@ -138,7 +138,7 @@ _CELEBAMASK_COLOURS = {
     "mouth": (102, 204, 0),
     "u_lip": (255, 255, 0),
     "l_lip": (0, 0, 153),
-    "hair": (178, 40, 30),
+    "hair": (40, 80, 190),
     "hat": (255, 102, 178),
     "ear_r": (0, 255, 255),
     "neck_l": (240, 240, 240),
@@ -166,7 +166,7 @@ FACE = CELEBAMASK.group(
     ("skin", "nose", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear", "mouth", "u_lip", "l_lip"),
 )
 FACE_WITH_GLASSES = CELEBAMASK.group("face_with_glasses", (0, 140, 220), (*FACE.members[1], "eye_g"))
-HAIR = CELEBAMASK.group("hair", (200, 80, 40), ("hair",))
+HAIR = CELEBAMASK.group("hair", (40, 80, 190), ("hair",))
 PERSON = LabelSet("person", ("background", "person"), ((0, 0, 0), (60, 120, 220)))
 
 LABEL_SETS: dict[str, LabelSet] = {

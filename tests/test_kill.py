@@ -67,9 +67,9 @@ def killed(main: Main, argv: list[str], said: Path, whole: float, kills: int) ->
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty drawn faces in faces/, their 0/255 masks in masks/, their 19-class masks in ids/."""
+    """Twelve drawn faces in faces/, their 0/255 masks in masks/, their 19-class masks in ids/."""
     folder = tmp_path_factory.mktemp("data")
-    draw_faces(folder, 20)
+    draw_faces(folder, 12)
     return folder
 
 
