@@ -259,8 +259,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag(
         "--split", metavar="CSV", type=Path, required=True, help="rows name,True (to train on) or name,False (to score)"
     )
-    flag("--hands_dir", metavar="DIR", type=Path, help="images/, masks/ and split.csv of hands; wild needs it")
-    flag("--backgrounds_dir", metavar="DIR", type=Path, help="photos without people; wild needs it")
+    flag(
+        "--hands_dir",
+        metavar="DIR",
+        type=Path,
+        help="images/, masks/ and split.csv of hands; wild and ablation need it",
+    )
+    flag("--backgrounds_dir", metavar="DIR", type=Path, help="photos without people; wild and ablation need it")
     encoders = "files ENCODER.*.safetensors with weights to start encoders from (default: nothing is pre-trained)"
     flag("--encoders_dir", metavar="DIR", type=Path, help=encoders)
     flag("--out", metavar="DIR", type=Path, default=Path("runs/compare"), help="folder for all of it (%(default)s)")
@@ -302,8 +307,10 @@ def compare(args: argparse.Namespace) -> int:
         raise ValueError(f"--epochs {budget['epochs']} can't be shared alike; give a multiple of {max(divisors)}")
     places["rows"] = folder
     places |= {name: folder / name for name in ("held_out", "backgrounds_train", "backgrounds_test")}
+    if args.share == 0:
+        raise ValueError("--share 0 leaves nothing to train on; give a share above it")
     if args.share < 1:
-        places["split"] = write_share(args.split, args.share, folder / "split.csv")
+        places["split"] = write_share(args.split, args.share, folder / f"split-{args.share:g}.csv")
     if comparison.layout and not places["held_out"].exists():
         lay_out(comparison, places)
     for name in args.only or rows:
@@ -318,7 +325,8 @@ def write_share(split: Path, part: float, out: Path) -> Path:
     parts = read_split(split)
     training = [name for name, place in parts.items() if place == "train"]
     kept = {name for i, name in enumerate(training) if int((i + 1) * part) > int(i * part)}
-    write_split(out, [row for row in parts.items() if row[1] != "train" or row[0] in kept])
+    rows = [(f"{name}.jpg", place) for name, place in parts.items() if place != "train" or name in kept]
+    write_split(out, rows)  # of names with a suffix, which is cut off
     return out
 
 
@@ -401,8 +409,8 @@ def soft_loss(weights: Path, places: dict[str, Path]) -> float:
     total, count = 0.0, 0
     for picture, mask in images.pair_by_stem(places["faces_dir"], places["masks_dir"])[0]:
         if parts.get(picture.stem) == "test":
-            p, share = predictor.probabilities(picture).clip(1e-7, 1 - 1e-7), images.read_mask(mask) / 255
-            total -= (share * np.log(p) + (1 - share) * np.log1p(-p)).sum()
+            p, part = predictor.probabilities(picture).clip(1e-7, 1 - 1e-7), images.read_mask(mask) / 255
+            total -= (part * np.log(p) + (1 - part) * np.log1p(-p)).sum()
             count += p.size
     return float(total / count)
 

@@ -85,13 +85,13 @@ def cover_with_thing(
     pixels = np.argwhere(face)
     tip, other = pixels[rng.integers(len(pixels), size=2)]
     toward = np.arctan2(*(tip - other + (side * 0.7, 0))) + rng.normal(0, 0.4)
-    y, x = (np.indices(mask.shape, np.float32) - tip[:, None, None]) / np.float32(side)
+    y, x = (np.indices(mask.shape, np.float32) - tip[:, None, None].astype(np.float32)) / np.float32(side)
     cosine, sine = np.float32(np.cos(toward)), np.float32(np.sin(toward))
     along, across = x * cosine + y * sine, y * cosine - x * sine
-    near = (along > -1) & (along < THING_LENGTH[1] + 1) & (np.abs(across) < 1)
+    near = (along > -1) & (along < THING_LENGTH[1] + 1) & (np.abs(across) < THING_LENGTH[1])
     draw = _sheet if rng.random() < SHEET_CHANCE else _turned_solid
     inside, part, light = draw(along[near], across[near], rng)
-    colours = np.array([_some_colour(image, face, rng) for _ in range(part.max(initial=0) + 1)])
+    colours = np.array([_some_colour(image, face, rng) for _ in range(part.max() + 1)])
     greyed = rng.uniform(0, 1, (len(colours), 1))  # most things are not as gaudy as any red with any green and blue
     colours += (colours.mean(axis=1, keepdims=True) - colours) * greyed
     where, surface = np.zeros(mask.shape, bool), np.zeros(image.shape, np.float32)

@@ -238,10 +238,10 @@ def test_the_ablation_trains_in_stages_learns_from_other_rows_and_flips_without_
 
 def test_a_share_of_the_pictures_is_taken_evenly_and_none_of_those_that_are_scored_on(tmp_path: Path) -> None:
     whole, some = tmp_path / "split.csv", tmp_path / "some.csv"
-    whole.write_text("".join(f"{i}.jpg,{i % 5 > 0}\n" for i in range(20)))  # 16 to train on, 4 to score on
+    whole.write_text("".join(f"a.{i}.jpg,{i % 5 > 0}\n" for i in range(20)))  # 16 to train on, 4 to score on
     parts = read_split(compare.write_share(whole, 0.25, some))
-    assert [name for name, part in parts.items() if part == "train"] == ["4", "9", "14", "19"]
-    assert [name for name, part in parts.items() if part == "test"] == ["0", "5", "10", "15"]
+    assert [name for name, part in parts.items() if part == "train"] == ["a.4", "a.9", "a.14", "a.19"]
+    assert [name for name, part in parts.items() if part == "test"] == ["a.0", "a.5", "a.10", "a.15"]
 
 
 def test_a_row_that_does_not_exist_is_named_with_the_choices(

@@ -131,8 +131,11 @@ def test_int8_computes_in_integers(folder: Path, tmp_path: Path, monkeypatch: py
     out, measured = export.export(folder / "w.safetensors", "onnx", tmp_path / "i.onnx", "int8")
     assert measured.agreement < 1
     assert out.stat().st_size < 0.5 * (folder / "w.onnx").stat().st_size
-    kinds = [node.op_type for node in onnx.load(out).graph.node]
-    assert kinds.count("QuantizeLinear") > 10
+    nodes = onnx.load(out).graph.node
+    assert sum(node.op_type == "QuantizeLinear" for node in nodes) > 10
+    integers = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    first, *_, last = (node for node in nodes if node.op_type == "Conv")
+    assert first.input[1] in integers and last.input[1] not in integers
     assert checkpoint.load_for_use(out).model(torch.zeros(3, 3, 40, 70)).shape == (3, 3, 40, 70)
     with pytest.raises(ValueError, match="torchscript can't be written in int8; it has float32, half"):
         export.export(folder / "w.safetensors", "torchscript", None, "int8")

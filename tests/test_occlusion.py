@@ -98,15 +98,34 @@ def test_a_thing_hides_a_part_of_the_face_and_its_mask_and_nothing_far_from_it(
     assert cover_with_thing(image, nothing, nothing > 0, np.random.default_rng(0))[0] is image
 
 
-@pytest.mark.parametrize(("flat", "ball"), [(1, 0), (0, 0), (0, 1)])
+def test_things_begin_on_the_face_wherever_it_is_and_come_mostly_from_below() -> None:
+    image, everywhere, face = (
+        np.full((90, 160, 3), 90, np.uint8),
+        np.ones((90, 160), np.uint8),
+        np.zeros((90, 160), bool),
+    )
+    face[20:40, 110:130] = True
+    lowered = []
+    for seed in range(60):
+        thing = cover_with_thing(image, everywhere, face, np.random.default_rng(seed))[1] == 0
+        rows, columns = np.nonzero(thing)
+        assert (thing & face).any() and columns.min() > 40  # two sides of the face, 20 px each, and a half
+        lowered.append(rows.mean() > 30)
+    assert np.mean(lowered) > 0.75
+
+
 def test_sheets_round_things_and_balls_on_sticks_are_all_drawn_the_same_for_the_same_seed(
-    face: tuple[np.ndarray, np.ndarray], flat: float, ball: float, monkeypatch: pytest.MonkeyPatch
+    face: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(occlusion, "SHEET_CHANCE", flat)
-    monkeypatch.setattr(occlusion, "BALL_CHANCE", ball)
     image, mask = face
-    first, again = (cover_with_thing(image, mask, mask > 0, np.random.default_rng(3)) for _ in "ab")
-    assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+    hidden = []
+    for flat, ball in ((1, 0), (0, 0), (0, 1)):
+        monkeypatch.setattr(occlusion, "SHEET_CHANCE", flat)
+        monkeypatch.setattr(occlusion, "BALL_CHANCE", ball)
+        first, again = (cover_with_thing(image, mask, mask > 0, np.random.default_rng(3)) for _ in "ab")
+        assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+        hidden.append(int(mask.sum() - first[1].sum()))
+    assert len(set(hidden)) == 3 and min(hidden) > 0
     assert image.max() == 255 and mask.sum() == 1600  # what came in stays as it was
     one = np.ones((1, 1), np.uint8)
     assert cover_with_thing(image[:1, :1], one, one > 0, np.random.default_rng(0))[1].shape == (1, 1)

@@ -89,7 +89,8 @@ def create_parser() -> Parser:
         metavar="SHARE",
         type=share,
         default=0.0,
-        help="share of the pictures that are one of --backgrounds_dir alone, 0 to 1: nobody is there",
+        help="share of the pictures that are one of --backgrounds_dir alone, 0 to 1: nobody is there; beside "
+        "--background_ratio",
     )
     data.add_argument(
         "--shape_ratio",
@@ -111,7 +112,7 @@ def create_parser() -> Parser:
         type=share,
         default=0.0,
         help="share of the pictures in which something drawn is held before the face, like a bottle, a microphone or "
-        "a printed sheet, 0 to 1",
+        "a printed sheet, 0 to 1; not for people, to whom belongs what they hold",
     )
     data.add_argument(
         "--rare",

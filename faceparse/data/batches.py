@@ -79,9 +79,9 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         changes: list[Change] = [self._add_hand] if draw.hand and not ready_made else []
         changes += [cover_with_shape] if rng.random() < self.wild.shapes else []
         changes += [cover_with_rectangle] if rng.random() < self.wild.rectangles else []
-        changes += [cover_with_thing] if rng.random() < self.wild.things else []
+        changes += [cover_with_thing] if self.wild.things and rng.random() < self.wild.things else []
         changes += [partial(self._add_background, pair)] if rng.random() < self.wild.backgrounds else []
-        changes += [self._show_nobody] if rng.random() < self.wild.nobody else []
+        changes += [self._show_nobody] if self.wild.nobody and rng.random() < self.wild.nobody else []
         read = partial(self._read, pair)
         number = draw.index + (len(self.data.training) if ready_made else 0)
         image, mask = self.cache.get(number, read) if self.cache else read()
