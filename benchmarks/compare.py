@@ -338,15 +338,20 @@ def filled(flags: str, places: dict[str, Path]) -> list[str]:
 def lay_out(comparison: Comparison, places: dict[str, Path]) -> None:
     """Make {held_out}, whole or not at all, and before it the two folders of backgrounds where they are needed."""
     if "backgrounds_dir" in comparison.needs:
-        for number, path in enumerate(images.list_images(places["backgrounds_dir"])):
-            part = places["backgrounds_train" if number % BACKGROUNDS_FOR_TESTS else "backgrounds_test"]
-            part.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, part)
+        divide(places["backgrounds_dir"], places["backgrounds_train"], places["backgrounds_test"])
     unfinished = places["held_out"].with_name("held_out.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     data = "--faces_dir {faces_dir} --masks_dir {masks_dir} --faces_split {split}"
     run_script("benchmarks/held_out.py", [*filled(f"{data} {comparison.layout}", places), "--out", str(unfinished)])
     unfinished.rename(places["held_out"])
+
+
+def divide(backgrounds: Path, training: Path, tests: Path) -> None:
+    """Copy the backgrounds into two folders, every `BACKGROUNDS_FOR_TESTS`-th into that for tests."""
+    for number, path in enumerate(images.list_images(backgrounds)):
+        part = training if number % BACKGROUNDS_FOR_TESTS else tests
+        part.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, part)
 
 
 def do_row(

@@ -3,8 +3,9 @@
     python benchmarks/make_weights.py --data ../shared/data --out runs/weights
 
 Runs every `python train.py` line of weights/README.md in its order, into --out, and leaves NAME.safetensors there for
-each NAME of the card; a stage that begins from weights/NAME.safetensors begins from that one. Given again, it goes on
-where it stopped. `--stages` prints the commands and trains nothing. Nothing in weights/ is replaced.
+each NAME of the card; a stage that begins from weights/NAME.safetensors begins from that one. OUT/data has the faces,
+and the backgrounds in two parts: every fifth is kept for tests. Given again, it goes on where it stopped. `--stages`
+prints the commands and trains nothing. Nothing in weights/ is replaced.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.compare import divide
 from faceparse.commands import finish
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,6 +67,8 @@ def make(args: argparse.Namespace) -> int:
         print("\n".join(shlex.join(["python", "train.py", *stage.flags]) for stage in chosen))
         return 0
     unpack(args.data / "celebamask", args.out / FACES)
+    parts = (args.out / FACES / f"backgrounds_{part}" for part in ("train", "test"))
+    divide(args.data / "backgrounds", *parts)
     for stage in chosen:
         train(stage.flags)
         if stage.last:

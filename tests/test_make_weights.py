@@ -56,6 +56,8 @@ def test_stages_are_trained_kept_and_timed(
 ) -> None:
     draw_faces(tmp_path / "drawn")
     (tmp_path / "celebamask").mkdir()
+    draw_faces(tmp_path / "scenes", 6)
+    (tmp_path / "scenes" / "faces").rename(tmp_path / "backgrounds")
     with tarfile.open(tmp_path / "celebamask" / "shard-0.tar", "w") as archive:
         archive.add(tmp_path / "drawn" / "faces", "images")
         archive.add(tmp_path / "drawn" / "ids", "masks")
@@ -82,6 +84,8 @@ def test_stages_are_trained_kept_and_timed(
     assert capsys.readouterr().out.count("python train.py ") == 2
     assert make_weights.main(flags) == 0 and len(started) == 2
     assert checkpoint.load(tmp_path / "out" / "hair.safetensors").labels.name == "hair"
+    seen, kept = (sorted((tmp_path / f"out/data/backgrounds_{part}").iterdir()) for part in ("train", "test"))
+    assert [path.name for path in kept] == ["0.jpg", "5.jpg"] and len(seen) == 4
     out = capsys.readouterr().out
     assert out.count("| face |") == out.count("| hair |") == 1 and "cores, " in out
 
