@@ -23,9 +23,10 @@ import cv2
 import numpy as np
 import pytest
 
-from faceparse import checkpoint, images
+from faceparse import checkpoint, images, predictor
 from faceparse.commands import ALIASES, COMMANDS
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS
+from faceparse.predictor import load
 from tests.conftest import draw_face
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,10 +268,25 @@ def run(command: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     assert status == 0, command.line
 
 
+LOADED: dict[str, predictor.Predictor] = {}
+"""Predictors of bundled weights, by what they were asked for with: loaded once for all commands of all pages."""
+
+
+def load_once(weights: str | None = None, *args: object, **options: object) -> predictor.Predictor:
+    """As `faceparse.load`."""
+    asked = repr((weights, args, options))
+    if weights is not None and Path(weights).suffix:  # a file, which a command may write anew
+        return load(weights, *args, **options)  # type: ignore[arg-type]
+    if asked not in LOADED:
+        LOADED[asked] = load(weights, *args, **options)  # type: ignore[arg-type]
+    return LOADED[asked]
+
+
 def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Do all that a page says, in its order."""
     lay_out(folder)
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(predictor, "load", load_once)
     for kind, text in code(page):
         if kind == "python":
             exec(compile(text, name_of(page), "exec"), {"__name__": "__main__"})

@@ -189,7 +189,10 @@ def test_unknown_names_say_what_was_probably_meant() -> None:
         create_model("fpn", "resnet18", 2, widths=(-4, 32))
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(
+    "arch",
+    [arch if arch in ("fpn", "encdec") else pytest.param(arch, marks=pytest.mark.soak) for arch in ARCHITECTURES],
+)
 def test_each_learns_faces_it_has_not_seen_from_16_drawn_ones(arch: str) -> None:
     torch.manual_seed(0)
     # At 64 pixels the maps of 8x8 and 4x4 over which DeepLabV3 and PAN attend are smaller than their kernels' reach.
