@@ -47,6 +47,18 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in visible(folder).items()}
 
 
+def nothing(argv: list[str]) -> int:
+    return 0
+
+
+def timed(main: Main, argv: list[str], said: Path) -> float:
+    """Seconds of a run that is not killed, without those of what the first process of all has to import."""
+    run(nothing, [], said)
+    start = time.monotonic()
+    assert run(main, argv, said) == 0, said.read_text()
+    return time.monotonic() - start
+
+
 def killed(main: Main, argv: list[str], said: Path, whole: float, kills: int) -> Iterator[bool]:
     """Run, and kill at random moments of a run that takes `whole` seconds, until all kills are done and it ended.
 
@@ -111,9 +123,7 @@ def test_a_training_that_is_killed_ends_with_the_bits_of_an_uninterrupted_one(
     tmp_path: Path, faces: Path, kills: int
 ) -> None:
     said = tmp_path / "said"
-    start = time.monotonic()
-    assert run(train, train_flags(faces, tmp_path / "whole"), said) == 0, said.read_text()
-    seconds = time.monotonic() - start
+    seconds = timed(train, train_flags(faces, tmp_path / "whole"), said)
     expected = checkpoint.load_state(tmp_path / "whole" / STATE)
     assert len(expected["rows"]) == 2 and {"optimizer", "average", "scheduler", "best"} <= expected.keys()
     trainings = 0
@@ -241,12 +251,11 @@ def test_what_is_killed_leaves_whole_files_and_is_finished_by_the_same_command(
     tmp_path: Path, make: Callable[[Path, int], Work], kills: int, workers: int
 ) -> None:
     work, said = make(tmp_path / "data", workers), tmp_path / "said"
-    start = time.monotonic()
-    assert run(work.main, work.argv(tmp_path / "whole"), said) == 0, said.read_text()
+    seconds = timed(work.main, work.argv(tmp_path / "whole"), said)
     expected = contents(tmp_path / "whole")
     out = tmp_path / "parts"
     before: dict[str, int] = {}
-    for was_killed in killed(work.main, work.argv(out), said, time.monotonic() - start, kills):
+    for was_killed in killed(work.main, work.argv(out), said, seconds, kills):
         for name, data in contents(out).items():
             assert data == expected[name] or name.endswith("manifest.csv"), f"{name} is half-written"
         assert {name: (out / name).stat().st_mtime_ns for name in before} == before  # finished work is kept
