@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import pytest
 
 import faceparse
 from faceparse import images
+from faceparse.commands import test, train
 from faceparse.labels import CELEBAMASK, FACE
 from tests.conftest import draw_face
 
@@ -39,16 +41,20 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def type_in(folder: Path, line: str) -> None:
-    """Run a command line of the README in `folder`; it must succeed."""
+def type_in(folder: Path, line: str, main: Callable[[list[str]], int] | None = None) -> None:
+    """Run a command line of the README in `folder`; it must succeed. `main` does it here, where torch is imported."""
     words = line.split()
+    if main:
+        assert main(words[1:]) == 0
+        return
     words = words if words[0] == "-m" else [str(ROOT / words[0]), *words[1:]]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_from_raw_parts_to_masks_of_photos(raw: Path) -> None:
+def test_from_raw_parts_to_masks_of_photos(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(raw)
     type_in(raw, "preprocess_data.py --masks_parts CelebAMask-HQ-mask-anno --output_mask masks --workers 1")
     for number in range(8):
         truth = FACE.table[draw_face(number, 64)[1]] * 255
@@ -59,9 +65,9 @@ def test_from_raw_parts_to_masks_of_photos(raw: Path) -> None:
     small = (
         "--encoder test_resnet.r160_in1k --widths 64 32 --size 64 --epochs 2 --batch_size 4 --workers 1 --device cpu"
     )
-    type_in(raw, f"train.py {folders} --weights_dir run {small} --half")
+    type_in(raw, f"train.py {folders} --weights_dir run {small} --half", train.main)
     scored = "--images_path CelebA-HQ-img --masks_path masks --save_path out --overlay"
-    type_in(raw, f"test.py --weights_path run/best.safetensors {scored}")
+    type_in(raw, f"test.py --weights_path run/best.safetensors {scored}", test.main)
     for number in range(8):
         mask = images.read_mask(raw / "out" / f"{number}.png")
         assert mask.shape == (128, 128) and set(np.unique(mask)) <= {0, 255}
