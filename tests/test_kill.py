@@ -32,7 +32,7 @@ from tests.killing import run, run_on_full_disk
 from tests.test_segment import PLAIN, Brightness
 from tests.test_training import SMALL
 
-KILLS = [1, pytest.param(20, marks=pytest.mark.soak)]
+KILLS = [2, pytest.param(20, marks=pytest.mark.soak)]
 
 Main = Callable[[list[str]], int]
 

@@ -190,7 +190,7 @@ def test_unknown_names_say_what_was_probably_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    "arch",
+    "arch",  # but for the one that is our own, each is compared with its reference in test_parity.py, at every run
     [arch if arch == "encdec" else pytest.param(arch, marks=pytest.mark.soak) for arch in ARCHITECTURES],
 )
 def test_each_learns_faces_it_has_not_seen_from_16_drawn_ones(arch: str) -> None:
@@ -199,7 +199,7 @@ def test_each_learns_faces_it_has_not_seen_from_16_drawn_ones(arch: str) -> None
     size = 64 if ARCHITECTURES[arch].output_stride == 32 else 96
     (image, target), (unseen, truth) = drawn_faces(range(16), size), drawn_faces(range(100, 116), size)
     model = create_model(arch, SMALL, 2, widths=narrow_widths(arch)).to(memory_format=torch.channels_last)
-    optimizer, steps = torch.optim.AdamW(model.parameters()), 140
+    optimizer, steps = torch.optim.AdamW(model.parameters()), 240
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
     loss_fn, iou = create_loss("ce+dice"), 0.0
     for step in range(1, steps + 1):

@@ -114,9 +114,10 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         self, pair: Pair, image: np.ndarray, mask: np.ndarray, face: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Half of the time the whole picture, half of the time the person cut out of it, where the ids tell."""
+        background = self._background(rng)
         cut_out = not pair.binary and rng.random() < 0.5
         shown = mask > 0 if cut_out else np.ones(mask.shape, bool)
-        return shrink_onto(self._background(rng), image, mask, face, shown, rng)
+        return shrink_onto(background, image, mask, face, shown, rng)
 
     def _show_nobody(
         self, image: np.ndarray, mask: np.ndarray, face: np.ndarray, rng: np.random.Generator
