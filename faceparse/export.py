@@ -99,7 +99,7 @@ def export(
     """Write the model of a .safetensors file in another format, if it answers there as it does here.
 
     `format` is a key of `FORMATS`, `precision` one that it has: "half" stores the weights in 16 bits and computes in
-    float32, "int8" computes in 8 bits, but for the last step, to the logits. `out` is by default the weights' path with
+    float32, "int8" computes in 8 bits, but for the first steps and the last. `out` is by default the weights' path with
     the format's suffix. Compared is on the pictures of a folder, or on drawn ones, and where their true masks are
     given, in a folder with the same stems, against those. `command` goes into the metadata, beside all that the weights
     say of themselves.
@@ -230,8 +230,9 @@ FORMATS = {
 def _quantise(path: Path, inputs: Sequence[np.ndarray]) -> None:
     """An ONNX file of float32, made one of 8-bit integers with the ranges that `inputs` bring about.
 
-    Weights channel by channel, in 7 bits: AVX2 adds up products of 8 bits in 16, which would overflow. The logits stay
-    float32 from the last convolution on: 256 steps between the largest and the smallest are too few to tell classes by.
+    Weights channel by channel, in 7 bits: AVX2 adds up products of 8 bits in 16, which would overflow. Both ends stay
+    float32. The first three convolutions, as what they round off is lost to all the rest; and the last one with the
+    logits, as 256 steps between the largest and the smallest are too few to tell classes by.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_static
@@ -240,7 +241,7 @@ def _quantise(path: Path, inputs: Sequence[np.ndarray]) -> None:
         source = Path(folder) / "float32.onnx"
         source.write_bytes(path.read_bytes())
         nodes = onnx.load(source).graph.node
-        last = max(at for at, node in enumerate(nodes) if node.op_type == "Conv")
+        convolutions = [at for at, node in enumerate(nodes) if node.op_type == "Conv"]
         quantize_static(
             source,
             path,
@@ -249,7 +250,7 @@ def _quantise(path: Path, inputs: Sequence[np.ndarray]) -> None:
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
-            nodes_to_exclude=[node.name for node in nodes[last:]],
+            nodes_to_exclude=[node.name for node in (*nodes[: convolutions[3]], *nodes[convolutions[-1] :])],
         )
 
 
