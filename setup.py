@@ -37,7 +37,7 @@ setup(
         # Each torchvision is built for one torch; these two lower bounds are such a pair, and pip finds the later ones.
         "torch>=2.4,!=2.13.0",
         "torchvision>=0.19",
-        "timm>=1.0.10",
+        "timm>=1.0.22",
         # The headless build is the same library without windows: the other one needs libGL, which a bare machine lacks.
         "opencv-python-headless>=4.8",
         "numpy>=1.26",

@@ -339,7 +339,10 @@ def write_overlay(path: Path, image: np.ndarray) -> None:
 def _encoded(path: Path, image: np.ndarray, quality: int) -> bytes:
     """The bytes of a file with the suffix of `path`; ValueError names it when the picture does not fit the format."""
     coding = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix.lower() in JPEG_SUFFIXES else []
-    done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), coding)
+    try:
+        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), coding)
+    except cv2.error:  # OpenCV 4 raises where 5 answers False
+        done = False
     if not done:
         raise ValueError(f"{path}: {image.shape[1]}x{image.shape[0]} pixels are more than this format holds")
     return data.tobytes()

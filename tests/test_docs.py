@@ -27,7 +27,7 @@ from faceparse import checkpoint, images, predictor
 from faceparse.commands import ALIASES, COMMANDS
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS
 from faceparse.predictor import load
-from tests.conftest import draw_face
+from tests.conftest import draw_face, needs_letters
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -178,6 +178,7 @@ def test_the_table_of_labels_is_that_of_the_code() -> None:
     ]
 
 
+@needs_letters
 def test_the_picture_of_labels_is_that_of_the_code() -> None:
     drawn = runpy.run_path(str(ROOT / "docs" / "draw_labels.py"))["chart"]()
     kept = images.read_rgb(ROOT / "docs" / "labels.png")
@@ -186,7 +187,7 @@ def test_the_picture_of_labels_is_that_of_the_code() -> None:
     assert set(CELEBAMASK.colours[1:]) <= large
     height, width = (min(a, b) for a, b in zip(kept.shape[:2], drawn.shape[:2], strict=True))
     apart = np.abs(kept[:height, :width].astype(int) - drawn[:height, :width]).max(axis=2) > 60
-    assert apart.mean() < 0.1  # another OpenCV has other letters
+    assert apart.mean() < 0.1  # another OpenCV 5 may have other letters
 
 
 # commands and snippets, run

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from faceparse import images
+from tests.conftest import needs_letters
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = images.list_images(ROOT / "examples")
@@ -20,6 +21,7 @@ def test_every_photo_has_its_row_of_source_and_terms_and_is_small() -> None:
     assert all(path.stat().st_size < 100_000 for path in PHOTOS)
 
 
+@needs_letters
 def test_the_gallery_in_the_docs_is_what_the_bundled_weights_make_of_the_photos(tmp_path: Path) -> None:
     """Where weights or photos are replaced: make gallery, and look at what examples/README.md says of it."""
     kept = ROOT / "docs" / "gallery.jpg"
