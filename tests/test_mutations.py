@@ -42,6 +42,13 @@ MUTATIONS = (
         "tests/test_labels.py::test_a_flip_swaps_eyes_brows_and_ears_and_nothing_else",
     ),
     Mutation(
+        "left and right keep their names in the mirror",
+        "faceparse/labels.py",
+        "= self.id(right), self.id(left)",
+        "= self.id(left), self.id(right)",
+        "tests/test_weights.py::test_a_flipped_photos_eyes_brows_and_ears_have_changed_their_names",
+    ),
+    Mutation(
         "two class ids change places",
         "faceparse/labels.py",
         '    "l_eye": (51, 51, 255),\n    "r_eye": ',
@@ -133,7 +140,7 @@ def test_what_would_be_broken_is_there_once_and_so_is_the_test(mutation: Mutatio
 @pytest.mark.soak
 @by_name
 def test_a_broken_invariant_is_seen(mutation: Mutation, tmp_path: Path) -> None:
-    for name in ("faceparse", "hand_generator", "tests", "weights", "pyproject.toml", "setup.py"):
+    for name in ("examples", "faceparse", "hand_generator", "tests", "weights", "pyproject.toml", "setup.py"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     file = tmp_path / mutation.file
