@@ -35,6 +35,20 @@ MUTATIONS = (
         "tests/test_transforms.py::test_a_flip_swaps_left_and_right_eye",
     ),
     Mutation(
+        "colours stay as they are",
+        "faceparse/transforms.py",
+        "return self.recolour(image, rng), mask",
+        "return image, mask",
+        "tests/test_transforms.py::test_each_change_of_colour_is_one_of_the_picture_alone",
+    ),
+    Mutation(
+        "a turned picture leaves its mask behind",
+        "faceparse/transforms.py",
+        "cv2.warpAffine(mask, matrix, hw",
+        "cv2.warpAffine(mask, np.eye(2, 3), hw",
+        "tests/test_transforms.py::test_a_turn_is_that_of_picture_and_mask_by_up_to_the_angle_that_is_given",
+    ),
+    Mutation(
         "a flip swaps no brows",
         "faceparse/labels.py",
         '("l_brow", "r_brow"), ("l_ear"',

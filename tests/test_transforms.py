@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -79,6 +80,107 @@ def test_augmentation_at_rest_changes_nothing() -> None:
     out, mask = Augment(96, **STILL)(image, ids, CELEBAMASK, np.random.default_rng(0))
     assert np.array_equal(mask, ids)
     assert np.abs(out.astype(int) - image).max() <= 1
+
+
+def test_a_turn_is_that_of_picture_and_mask_by_up_to_the_angle_that_is_given() -> None:
+    mask = np.zeros((128, 128), np.uint8)
+    mask[58:70, 14:114] = CELEBAMASK.id("hair")  # a bar across the middle
+    within = cv2.circle(np.zeros((128, 128), np.uint8), (64, 64), 60, 1, -1) > 0  # nothing comes in from beyond there
+    angles = []
+    for seed in range(20):
+        augment = Augment(128, **STILL | {"rotation": 30.0})
+        picture, turned = augment(mask[..., None].repeat(3, 2) * 10, mask, CELEBAMASK, np.random.default_rng(seed))
+        assert ((picture[..., 0] > 65) == (turned > 0))[within].mean() > 0.99
+        y, x = np.nonzero(turned)
+        angles.append(np.degrees(np.arctan(np.polyfit(x, y, 1)[0])))
+    assert -30.5 < min(angles) < -20 and 20 < max(angles) < 30.5
+
+
+COLOURS = {
+    "brightness": 0.3, "contrast": 0.3, "saturation": 0.4, "tint": 0.1, "grey": 1.0, "blur": 1.0, "jpeg": 1.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", COLOURS)
+def test_each_change_of_colour_is_one_of_the_picture_alone(change: str) -> None:
+    image, ids = draw_face(3, 96)
+    for seed in range(5):
+        augment = Augment(96, **STILL | {change: COLOURS[change]})
+        changed, mask = augment(image, ids, CELEBAMASK, np.random.default_rng(seed))
+        assert np.array_equal(mask, ids)
+        assert changed.dtype == np.uint8 and (changed != image).any(axis=2).mean() > 0.4
+
+
+def recoloured(pixels: list[list[int]], change: str, seed: int) -> np.ndarray:
+    """int64 (pixels, 3): RGB after that change alone."""
+    augment = Augment(32, **STILL | {change: COLOURS[change]})
+    return augment.recolour(np.array([pixels], np.uint8), np.random.default_rng(seed))[0].astype(int)
+
+
+def test_no_change_of_colour_is_none() -> None:
+    image = draw_face(3, 96)[0]
+    assert np.array_equal(Augment(96, **STILL).recolour(image, np.random.default_rng(0)), image)
+
+
+def test_brightness_adds_the_same_to_all_up_to_its_share_of_128() -> None:
+    pixels = [[128, 128, 128], [60, 100, 200], [90, 180, 150]]
+    added = [recoloured(pixels, "brightness", seed) - pixels for seed in range(40)]
+    assert all(np.ptp(difference) == 0 for difference in added)
+    means = [difference.mean() for difference in added]
+    assert -39 <= min(means) < -30 and 30 < max(means) <= 38  # 0.3 * 128 = 38.4, rounded down
+    for seed in range(40):
+        black, white = recoloured([[0, 0, 0], [255, 255, 255]], "brightness", seed)[:, 0]
+        assert black == 0 or white == 255  # clipped there, not wrapped round
+
+
+def test_contrast_moves_all_away_from_128_or_towards_it() -> None:
+    gains = []
+    for seed in range(40):
+        middle, above, below = recoloured([[128] * 3, [178] * 3, [78] * 3], "contrast", seed)[:, 0]
+        assert middle == 128 and abs((above - 128) - (128 - below)) <= 1
+        gains.append((above - 128) / 50)
+    assert 0.68 <= min(gains) < 0.8 and 1.2 < max(gains) <= 1.3
+
+
+def test_tint_is_a_contrast_of_each_channel() -> None:
+    tinted = np.array([recoloured([[128] * 3, [228] * 3], "tint", seed) for seed in range(40)])
+    assert (tinted[:, 0] == 128).all()
+    assert 217 <= tinted[:, 1].min() < 222 and 234 < tinted[:, 1].max() <= 238  # 128 + 100 * (0.9 to 1.1)
+    assert (np.ptp(tinted[:, 1], axis=1) > 0).all()
+
+
+def test_saturation_moves_a_colour_away_from_its_grey_or_towards_it() -> None:
+    shares = []
+    for seed in range(40):
+        grey, colour = recoloured([[90] * 3, [200, 100, 100]], "saturation", seed)
+        assert grey.tolist() == [90] * 3
+        share = (colour[0] - 130) / 70  # 0.299 * 200 + 0.701 * 100 = 130
+        assert colour[1] == colour[2] == pytest.approx(130 - 30 * share, abs=1)
+        shares.append(share)
+    assert 0.58 <= min(shares) < 0.75 and 1.25 < max(shares) <= 1.42
+
+
+def test_grey_is_the_luma() -> None:
+    greys = recoloured([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], "grey", 0)
+    assert greys.tolist() == [[76] * 3, [150] * 3, [29] * 3, [255] * 3]  # 255 times 0.299, 0.587, 0.114
+
+
+def test_blur_takes_detail_and_leaves_what_is_even() -> None:
+    image = draw_face(3, 96)[0]
+    augment = Augment(96, **STILL | {"blur": 1.0})
+    for seed in range(5):
+        blurred = augment.recolour(image, np.random.default_rng(seed))
+        before, after = (cv2.Laplacian(picture, cv2.CV_64F).var() for picture in (image, blurred))
+        assert after < 0.8 * before
+        assert blurred.mean() == pytest.approx(image.mean(), abs=0.5)
+    assert recoloured([[10, 200, 90]] * 9, "blur", 0).tolist() == [[10, 200, 90]] * 9
+
+
+def test_a_poor_jpeg_is_near_its_picture_and_its_colours_are_in_the_same_order() -> None:
+    image = draw_face(3, 96)[0]
+    coded = Augment(96, **STILL | {"jpeg": 1.0}).recolour(image, np.random.default_rng(0))
+    assert 1 < np.abs(coded.astype(int) - image).mean() < 10
+    assert recoloured([[230, 20, 90]] * 16, "jpeg", 0).mean(axis=0) == pytest.approx([230, 20, 90], abs=8)
 
 
 def test_a_soft_mask_keeps_its_greys_and_gets_new_ones_at_a_turned_edge() -> None:
