@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 import faceparse
 from faceparse import checkpoint
 from faceparse.commands import convert, train, train_flags
-from faceparse.labels import FACE, FOREGROUND
+from faceparse.labels import FACE, FOREGROUND, LabelSet
 from faceparse.models.encoders import create_encoder
 from tests.conftest import draw_face
 
@@ -104,21 +105,62 @@ def test_smps_model_and_its_converted_file_give_the_same_mask(
     assert written.about["command"].startswith("faceparse convert ")
 
 
+COCO = torchvision.models.segmentation.DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1.meta["categories"]
+
+
+@pytest.fixture(scope="module")
+def deeplabv3() -> nn.Module:
+    """torchvision's as its COCO file fills it: 21 classes, and the auxiliary head of its training."""
+    make = torchvision.models.segmentation.deeplabv3_resnet50
+    model = trained(make(weights=None, weights_backbone=None, num_classes=len(COCO), aux_loss=True))
+    return centred(model, model.classifier[4], draw_face(3, 2 * SIZE)[0])
+
+
+@pytest.fixture
+def coco_labels(tmp_path: Path) -> str:
+    """The label file of its classes."""
+    (tmp_path / "coco.json").write_text(json.dumps({"classes": ["background", *COCO[1:]]}))
+    return str(tmp_path / "coco.json")
+
+
 @pytest.mark.parametrize("auxiliary", [True, False])
 def test_torchvisions_deeplabv3_and_its_converted_file_give_the_same_mask(
-    auxiliary: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    auxiliary: bool, deeplabv3: nn.Module, coco_labels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = draw_face(3, 2 * SIZE)[0]
-    make = torchvision.models.segmentation.deeplabv3_resnet50
-    model = trained(make(weights=None, weights_backbone=None, num_classes=19, aux_loss=auxiliary))
-    centred(model, model.classifier[4], image)
-    torch.save({"epoch": 7, "model_state_dict": nn.DataParallel(model).state_dict()}, tmp_path / "theirs.pt")
+    state = nn.DataParallel(deeplabv3).state_dict()
+    state = {key: value for key, value in state.items() if auxiliary or "aux_classifier" not in key}
+    torch.save({"epoch": 7, "model_state_dict": state}, tmp_path / "theirs.pt")
     out = tmp_path / "ours.safetensors"
-    assert run("torchvision", tmp_path / "theirs.pt", flags("deeplabv3", "resnet50", "celebamask"), out) == 0
+    assert run("torchvision", tmp_path / "theirs.pt", flags("deeplabv3", "resnet50", coco_labels), out) == 0
     assert ("passed over, not in use: aux_classifier." in capsys.readouterr().err) == auxiliary
-    expected = by_hand(model, image, likeliest)
+    expected = by_hand(deeplabv3, image, likeliest)
     assert len(np.unique(expected)) > 5
     assert np.array_equal(faceparse.load(out, "cpu")(image), expected)
+
+
+def test_training_with_other_classes_goes_on_from_torchvisions_21(
+    deeplabv3: nn.Module, coco_labels: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(deeplabv3.state_dict(), tmp_path / "theirs.pth")
+    out = tmp_path / "ours.safetensors"
+    assert run("torchvision", tmp_path / "theirs.pth", flags("deeplabv3", "resnet50", coco_labels), out) == 0
+    told = "passed over, not in use: aux_classifier.0.weight, aux_classifier.1.bias, "
+    assert told in capsys.readouterr().err
+    wanted = LabelSet("mine", ("background", "hat", "person"), ((0, 0, 0), (9, 9, 9), (99, 99, 99)))
+    options = ["--faces_dir", "f", "--masks_dir", "m", "--weights_dir", "w", "--labels", "mine.json", "--size", "64"]
+    model, design, preprocess = train.build_model(train_flags.parse_args([*options, "--init", str(out)]), wanted)
+    left_out = ", ".join(name for name in COCO[1:] if name != "person")
+    told = f"{out}: loaded, but for the head of hat, which is new; left out: the head of {left_out}\n"
+    assert capsys.readouterr().err == told
+    assert (design.architecture, design.encoder, design.convention) == ("deeplabv3", "resnet50", "torchvision")
+    assert preprocess.size == 64
+    pixels = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32))
+    with torch.inference_mode():
+        theirs, ours = deeplabv3(pixels)["out"], model.eval()(pixels)
+    assert ours.shape == (2, 3, 64, 64)
+    torch.testing.assert_close(ours[:, [0, 2]], theirs[:, [0, COCO.index("person")]], rtol=1e-4, atol=1e-4)
+    assert not (model.head.weight[1] == deeplabv3.classifier[4].weight).flatten(1).all(dim=1).any()  # drawn anew
 
 
 def test_one_class_and_a_sigmoid_become_two_classes_exactly(tmp_path: Path) -> None:
