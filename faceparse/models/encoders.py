@@ -124,16 +124,22 @@ def _timm_features(name: str, output_stride: int, depth: int, pretrained: bool) 
         )
         if not options["out_indices"]:
             raise ValueError(f"encoder {name!r} has no feature up to stride {2**depth}; choose another encoder")
+    failure = f"encoder {name!r} can't give features at output stride {output_stride}"
+    mend = "choose another encoder" if output_stride == 32 else "give output stride 32 or another encoder"
     try:
         try:  # families with windows of attention refuse sizes that they were not made for, unless told
-            return timm.create_model(name, pretrained=pretrained, features_only=True, strict_img_size=False, **options)
+            network: Any = timm.create_model(
+                name, pretrained=pretrained, features_only=True, strict_img_size=False, **options
+            )
         except TypeError:
-            return timm.create_model(name, pretrained=pretrained, features_only=True, **options)
+            network = timm.create_model(name, pretrained=pretrained, features_only=True, **options)
     except (TypeError, RuntimeError, AttributeError, AssertionError) as error:
         reason = (str(error) or "its family has none").splitlines()[0]
-        mend = "choose another encoder" if output_stride == 32 else "give output stride 32 or another encoder"
-        failure = f"encoder {name!r} can't give features at output stride {output_stride}"
         raise ValueError(f"{failure} ({reason}); {mend}") from error
+    stride = max(network.feature_info.reduction())
+    if stride > output_stride:  # older versions of timm's Swin pass over what they are told
+        raise ValueError(f"{failure} (its last one has {stride}); {mend}")
+    return network
 
 
 def create_encoder(
