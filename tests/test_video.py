@@ -134,7 +134,8 @@ def files(folder: Path) -> list[str]:
 def test_size_rate_and_number_of_frames_are_kept(tmp_path: Path, name: str, rate: Fraction, codec: str) -> None:
     source = record(tmp_path / name, rate=rate, codec=codec)
     assert segment(source, tmp_path / "out", "--overlay", "--background", "#00ff00") == 0
-    assert files(tmp_path / "out") == ["a.mp4", "a_cutout.mp4", "a_overlay.mp4"]
+    assert segment(source, tmp_path / "out", "--background", "transparent") == 0
+    assert files(tmp_path / "out") == ["a.mp4", "a_cutout.mp4", "a_cutout.webm", "a_overlay.mp4"]
     for file in (tmp_path / "out").iterdir():
         assert VideoFile(file).rate == rate
         frames = frames_of(file)
@@ -147,6 +148,30 @@ def test_size_rate_and_number_of_frames_are_kept(tmp_path: Path, name: str, rate
     cutout = frames_of(tmp_path / "out/a_cutout.mp4")[5].image
     assert np.abs(cutout[24, 60].astype(int) - (0, 255, 0)).max() <= 4
     assert np.abs(cutout[24, 24].astype(int) - 235).max() <= 8
+
+
+def test_a_picture_file_is_laid_behind_every_frame(tmp_path: Path) -> None:
+    scene = np.full((20, 80, 3), (0, 0, 255), np.uint8)
+    scene[:, 40:] = (0, 255, 0)  # of 80x20, scaled to 192x48, the middle 64 columns are seen: half blue, half green
+    images.write_rgb(tmp_path / "scene.png", scene)
+    source = record(tmp_path / "a.mp4", count=4)
+    assert segment(source, tmp_path / "out", "--background", str(tmp_path / "scene.png")) == 0
+    assert files(tmp_path / "out") == ["a.mp4", "a_cutout.mp4"]
+    frames = [frame.image.astype(int) for frame in frames_of(tmp_path / "out/a_cutout.mp4")]
+    assert len(frames) == 4
+    for image in frames:
+        for column, colour in ((4, (0, 0, 255)), (24, (235, 235, 235)), (60, (0, 255, 0))):
+            assert np.abs(image[24, column] - colour).max() <= 8
+
+
+def test_a_bar_counts_the_frames_of_a_video_and_quiet_hides_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = record(tmp_path / "a.mp4")
+    assert segment(source, tmp_path / "out") == 0
+    assert re.search(r"100%.* 12/12 .*frame/s", capsys.readouterr().err)
+    assert segment(source, tmp_path / "out", "--quiet") == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_odd_sizes_are_kept(tmp_path: Path) -> None:
@@ -386,6 +411,63 @@ def test_ctrl_c_while_the_network_works_ends_with_the_frames_that_are_written(tm
         segment_video(source, answering(), {tmp_path / "mask.mp4": video.mask_view}, progress=written.append)
     assert len(frames_of(tmp_path / "mask.mp4")) in (len(written), len(written) + 1)
     assert 3 <= len(written) <= 5
+
+
+class Leaving:
+    """A stand-in camera whose user presses Ctrl-C while it takes frame number `at`."""
+
+    def __init__(self, at: int):
+        self.at, self.given, self.is_open = at, 0, True
+
+    def isOpened(self) -> bool:
+        return self.is_open
+
+    def get(self, _: int) -> float:
+        return 30
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        if self.given + 1 == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+        self.given += 1
+        return True, picture(self.given)
+
+    def release(self) -> None:
+        self.is_open = False
+
+
+EVERYTHING = ("--overlay", "--background", "transparent")
+
+
+def test_ctrl_c_ends_a_recording_with_every_frame_that_the_camera_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = Leaving(at=5)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda _: camera)
+    monkeypatch.setattr("faceparse.commands.video.no_window", lambda _: "there is no display")
+    assert segment("0", tmp_path, *EVERYTHING) == 130
+    assert capsys.readouterr().err.endswith("interrupted; what was finished is kept\n")
+    assert (camera.given, camera.is_open) == (4, False)
+    kinds = [re.sub(r"\d{2,}", "N", name) for name in files(tmp_path)]
+    assert kinds == ["camera0_N_N.mp4", "camera0_N_N_cutout.webm", "camera0_N_N_overlay.mp4"]
+    assert [len(frames_of(path)) for path in tmp_path.iterdir()] == [4, 4, 4]
+
+
+def test_ctrl_c_ends_the_command_with_every_frame_of_the_file_that_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, drawn, mask_view = record(tmp_path / "a.mp4"), [], video.mask_view
+
+    def leaving(answer: Answer) -> np.ndarray:
+        drawn.append(answer)
+        if len(drawn) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return mask_view(answer)
+
+    monkeypatch.setattr(video, "mask_view", leaving)
+    assert segment(source, tmp_path / "out", *EVERYTHING) == 130
+    assert capsys.readouterr().err.endswith("interrupted; what was finished is kept\n")
+    assert files(tmp_path / "out") == ["a.mp4", "a_cutout.webm", "a_overlay.mp4"]
+    assert [len(frames_of(path)) for path in (tmp_path / "out").iterdir()] == [4, 4, 4]
 
 
 # side by side
