@@ -9,7 +9,14 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from benchmarks import bench_cutout
+from faceparse import images
+from faceparse.labels import FACE
+from faceparse.predictor import Predictor
+from tests.test_segment import PLAIN, Brightness
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -60,3 +67,25 @@ def test_the_composer_of_whole_photos_starts_in_a_plain_checkout(tmp_path: Path)
 def test_the_measure_of_calm_starts_in_a_plain_checkout(tmp_path: Path) -> None:
     pytest.importorskip("av")
     assert "--sheet" in run("bench_video.py", "--help", tmp_path)
+
+
+def test_the_measure_of_edges_tells_a_halo_from_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half of the picture is a person of grey 150, whose edge is mixed with a ground of grey g.
+
+    Opacities of .06, .30, .70 and .94, of which a (1 - a) is .133 on average; left as it is, the edge is off by
+    .133 (g - 150).
+    """
+    monkeypatch.setattr("faceparse.predictor.load", lambda *_: Predictor(Brightness(2), FACE, PLAIN, "cpu"))
+    images.write_rgb(tmp_path / "images/a.png", np.full((96, 96, 3), 150, np.uint8))
+    images.write_mask(tmp_path / "masks/a.png", np.repeat([[0, 255]], 48, axis=1).repeat(96, axis=0).astype(np.uint8))
+    (tmp_path / "split.csv").write_text("a.png,False\n")
+    folders = ["--images_dir", str(tmp_path / "images"), "--masks_dir", str(tmp_path / "masks")]
+    bench_cutout.main([*folders, "--split", str(tmp_path / "split.csv")])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    halo = {tuple(re.findall(r"\w+", line)[::2][:3]): float(line.split()[-1]) for line in lines}
+    assert len(halo) == 12
+    for ground, left in (("black", -19.9), ("grey", -2.9), ("white", 13.9)):
+        assert halo["true", ground, "plain"] == pytest.approx(left, abs=0.5)
+        assert halo["true", ground, "cut_out"] == pytest.approx(0, abs=1.1)
