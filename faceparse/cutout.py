@@ -16,12 +16,12 @@ import numpy as np
 
 from faceparse.images import covering, fitted, read_rgb, resize
 
-RADIUS = 2
+RADIUS = 4
 """Pixels at the network's size over which an edge of the mask looks for the picture's."""
 SMOOTHNESS = 1e-3
 """How much contrast (variance of grey in 0..1) an edge of the picture has before the mask follows it."""
-SURE = 0.1
-"""Alpha up to this is background, and from 1 - this the subject: networks are never quite sure."""
+NONE, ALL = 0.3, 0.9
+"""Alpha up to the first is background, from the second on the subject: networks are never quite sure, and reach out."""
 
 COLOUR_SIDE, COLOUR_SIGMA = 128, 4.0
 """The longer side of the picture that colours around an edge are averaged in, and how far, in its pixels."""
@@ -38,8 +38,8 @@ def soft_alpha(picture: np.ndarray, probability: np.ndarray) -> np.ndarray:
     guide = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     mean, mean_p = _box(guide), _box(probability)
     slope = (_box(guide * probability) - mean * mean_p) / (_box(guide * guide) - mean * mean + SMOOTHNESS)
-    offset = _box(mean_p - slope * mean) - SURE
-    scale = 1 / (1 - 2 * SURE)  # here, where the planes are small
+    offset = _box(mean_p - slope * mean) - NONE
+    scale = 1 / (ALL - NONE)  # here, where the planes are small
     alpha = _enlarged(_box(slope) * (scale / 255), grey.shape) * grey + _enlarged(offset * scale, grey.shape)
     return np.clip(alpha, 0, 1, out=alpha)
 
