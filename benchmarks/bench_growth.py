@@ -68,11 +68,16 @@ def of_network(side: int, folder: Path) -> Work:
 
 
 def of_photo(megapixels: int, folder: Path) -> Work:
-    predictor, unit = load("celebamask", "cpu"), round((megapixels * 1e6 / 12) ** 0.5)
-    picture = images.resize(drawn_example(0, SIDE, SIDE)[0], (3 * unit, 4 * unit))
-    images.write_overlay(folder / "photo.jpg", picture)
+    predictor = load("celebamask", "cpu")
+    images.write_overlay(folder / "photo.jpg", drawn_photo(0, megapixels))
     places = find_places([str(folder / "photo.jpg")], False, folder / "masks", None, ".png")
     return lambda: segment_pictures(places, Outputs(predictor))
+
+
+def drawn_photo(seed: int, megapixels: int) -> np.ndarray:
+    """Shapes at 4:3, uint8 (H, W, 3) RGB."""
+    unit = round((megapixels * 1e6 / 12) ** 0.5)
+    return images.resize(drawn_example(seed, SIDE, SIDE)[0], (3 * unit, 4 * unit))
 
 
 def of_classes(count: int, folder: Path) -> Work:
