@@ -15,8 +15,8 @@ The ways take turns, each does whole pictures, and the median turn counts; model
 
 --stages asks for one picture after the other in one thread, with a watch on the functions that do the work: "read"
 decodes, "prepare" resizes and normalises, "network" ends with the logits, "decide" makes the mask of them, "write"
-encodes it; the rest is what lies between. Times are the processor's, which a busy machine changes less than the clock's,
-of the median turn, stage by stage.
+encodes it; the rest is what lies between. Times are the processor's, which a busy machine changes less than
+the clock's, of the median turn, stage by stage.
 """
 
 from __future__ import annotations
@@ -93,9 +93,12 @@ def compare_ways(args: argparse.Namespace, paths: list[Path], scratch: Path) -> 
     }
     if few := paths[: args.slow]:
         ways["torchvision"] = len(few), plain_loop(Logits(heavy), ours.preprocess, few, scratch / "torchvision")
+    (scratch / "asked").mkdir()
+    for path in paths:
+        (scratch / "asked" / path.name).symlink_to(path.resolve())
     for name, precision in (("onnx", "float32"), ("int8", "int8")):
         if getattr(args, name):
-            model, measured = export(Path("face"), "onnx", scratch / f"{name}.onnx", precision, args.images_path)
+            model, measured = export(Path("face"), "onnx", scratch / f"{name}.onnx", precision, scratch / "asked")
             print(f"{name}: {measured}")
             ways[name] = len(paths), partial(ask, at_size(model, args.size), paths, scratch / name)
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -139,7 +142,7 @@ def time_stages(args: argparse.Namespace, paths: list[Path], scratch: Path) -> N
 
 @contextmanager
 def watched(predictor: Predictor) -> Iterator[dict[str, float]]:
-    """Seconds of the processor that `test.py` spends in the functions of each stage; "answer" holds "prepare" and "network"."""
+    """Processor time in the functions of each stage of `test.py`; "answer" holds "prepare" and "network"."""
     functions: dict[str, tuple[object, str]] = {
         "read": (images, "read_rgb"),
         "prepare": (Preprocess, "__call__"),

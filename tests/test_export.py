@@ -6,6 +6,7 @@ import json
 import sys
 import zipfile
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,10 @@ def test_half_is_half_the_file_and_nearly_the_same(
 
 def test_int8_computes_in_integers(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(export.AGREEMENT, "int8", 0.5)  # untrained classes are nearly alike
-    out, measured = export.export(folder / "w.safetensors", "onnx", tmp_path / "i.onnx", "int8")
+    monkeypatch.setattr(export, "OVERLAP", 0.5)
+    for number in range(3):
+        images.write_rgb(tmp_path / "faces" / f"{number}.png", draw_face(number, 64)[0])
+    out, measured = export.export(folder / "w.safetensors", "onnx", tmp_path / "i.onnx", "int8", tmp_path / "faces")
     assert measured.agreement < 1
     assert out.stat().st_size < 0.5 * (folder / "w.onnx").stat().st_size
     nodes = onnx.load(out).graph.node
@@ -137,6 +141,8 @@ def test_int8_computes_in_integers(folder: Path, tmp_path: Path, monkeypatch: py
     in_integers = [node.input[1] in integers for node in nodes if node.op_type == "Conv"]
     assert not any(in_integers[:3]) and all(in_integers[3:-1]) and not in_integers[-1]
     assert checkpoint.load_for_use(out).model(torch.zeros(3, 3, 40, 70)).shape == (3, 3, 40, 70)
+    with pytest.raises(ValueError, match="int8 learns its ranges from pictures: name some .*--images_path"):
+        export.export(folder / "w.safetensors", "onnx", tmp_path / "i.onnx", "int8")
     with pytest.raises(ValueError, match="torchscript can't be written in int8; it has float32, half"):
         export.export(folder / "w.safetensors", "torchscript", None, "int8")
 
@@ -165,17 +171,32 @@ def test_agreement_and_iou_are_those_counted_by_hand() -> None:
     measured = export.compare(half, more, examples)
     assert (measured.pictures, measured.agreement) == (4, 0.75)
     assert (measured.original_iou, measured.iou) == (1.0, pytest.approx(32 / 48))
+    assert measured.overlap == pytest.approx(32 / 48)
     assert str(measured) == (
-        "the original's class on 75.000% of the pixels of 4 pictures, and IoU 0.6667 against its 1.0000"
+        "the original's class on 75.000% of the pixels of 4 pictures (IoU of the foregrounds 0.6667), "
+        "and IoU 0.6667 against its 1.0000"
     )
+
+
+def test_a_constant_model_is_not_near_enough_for_int8_where_the_foreground_is_small_or_none() -> None:
+    pictures = [lambda: (np.zeros((128, 128, 3), np.uint8), None)]
+    small, nobody = (Predictor(Left(share), FACE, replace(PLAIN, size=128), "cpu") for share in (1 / 128, 0))
+    missed = export.compare(small, nobody, pictures)
+    assert (missed.agreement, missed.overlap) == (127 / 128, 0)
+    assert not missed.is_enough("int8")
+    unknown = export.compare(nobody, nobody, pictures)
+    assert str(unknown) == "the original's class on 100.000% of the pixels of 1 pictures (background alone)"
+    assert not unknown.is_enough("int8")
+    assert export.compare(small, small, pictures).is_enough("int8")
 
 
 def test_limits_of_agreement_and_iou() -> None:
     assert export.Measured(9, 0.9990).is_enough("half")
     assert not export.Measured(9, 0.9989).is_enough("float32")
-    assert export.Measured(9, 0.99, 0.946, 0.95).is_enough("int8")
-    assert not export.Measured(9, 1.0, 0.944, 0.95).is_enough("int8")
-    assert not export.Measured(9, 0.9899).is_enough("int8")
+    assert export.Measured(9, 0.99, 0.946, 0.95, 0.9).is_enough("int8")
+    assert not export.Measured(9, 0.99, 0.946, 0.95, 0.89).is_enough("int8")
+    assert not export.Measured(9, 1.0, 0.944, 0.95, 1.0).is_enough("int8")
+    assert not export.Measured(9, 0.9899, overlap=1.0).is_enough("int8")
     assert export.Measured(9, 1.0, 0.97, 0.95).is_enough("float32")
 
 
