@@ -118,15 +118,14 @@ def compare_ways(args: argparse.Namespace, paths: list[Path], scratch: Path) -> 
 
 
 def time_stages(args: argparse.Namespace, paths: list[Path], scratch: Path) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # as many pictures at a time
     cv2.setNumThreads(1)
     predictor = at_size(args.weights_path, args.size)
     turns = []
     for turn in range(args.rounds + 1):
         with watched(predictor) as spent:
             start = time.process_time()
-            for path in paths:
-                ask(predictor, [path], scratch / "masks")
+            ask(predictor, paths, scratch / "masks")
             total = time.process_time() - start
         within = spent.pop("answer") - spent["prepare"] - spent["network"]
         spent["decide"] += within

@@ -429,11 +429,16 @@ def resize(image: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
 
 def covering(picture: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """uint8 (H, W, 3) -> uint8 (h, w, 3): its middle, scaled until it covers that size, nothing squeezed."""
+    return resize(middle(picture, hw), hw)  # cut first: it may be a long strip
+
+
+def middle(picture: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    """The part of uint8 (H, W, 3) that `covering` shows, at the picture's own scale."""
     size = picture.shape[:2]
     scale = max(new / old for new, old in zip(hw, size, strict=True))
     h, w = (min(old, max(1, round(new / scale))) for new, old in zip(hw, size, strict=True))
     top, left = (size[0] - h) // 2, (size[1] - w) // 2
-    return resize(picture[top : top + h, left : left + w], hw)  # cut first: it may be a long strip
+    return picture[top : top + h, left : left + w]
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSet, opacity: float = 0.5) -> np.ndarray:

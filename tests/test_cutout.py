@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from faceparse import images
-from faceparse.cutout import Background, blurred, covering, cut_out, over, soft_alpha
+from faceparse.cutout import Background, blurred, cut_out, over, soft_alpha
+from tests.conftest import draw_face
 
 
 def plain(colour: tuple[int, int, int], height: int = 40, width: int = 60) -> np.ndarray:
@@ -89,8 +93,8 @@ def test_the_blur_grows_with_its_strength_and_0_is_none() -> None:
 
 def test_a_scene_is_cropped_and_not_squeezed() -> None:
     scene = np.hstack([plain((255, 0, 0), 20, 10), plain((0, 255, 0), 20, 20), plain((0, 0, 255), 20, 10)])
-    assert (covering(scene, (10, 10)) == (0, 255, 0)).all()  # 40x20 -> 20x10, of which the middle ten columns
-    assert covering(scene, (77, 31)).shape == (77, 31, 3)
+    assert (images.covering(scene, (10, 10)) == (0, 255, 0)).all()  # 40x20 -> 20x10, of which the middle ten columns
+    assert images.covering(scene, (77, 31)).shape == (77, 31, 3)
 
 
 def test_the_four_backgrounds(tmp_path: Path) -> None:
@@ -122,3 +126,54 @@ def test_a_scene_serves_pictures_of_several_sizes(tmp_path: Path) -> None:
 def test_another_background_is_one_sentence(kind: str) -> None:
     with pytest.raises(ValueError, match="give blur, transparent, #rrggbb or a picture file"):
         Background(kind)
+
+
+# large photos
+
+
+def test_a_large_photo_is_cut_out_in_bands_as_a_small_one_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images.write_rgb(tmp_path / "scene.png", np.random.default_rng(1).integers(0, 256, (9, 14, 3), dtype=np.uint8))
+    picture = np.random.default_rng(0).integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    ramp = np.tile(np.clip(np.arange(20) / 6 - 1, 0, 1), (28, 1)).astype(np.float32)
+    kinds = ("#0a141e", str(tmp_path / "scene.png"), "transparent", "blur")
+
+    def views() -> list[np.ndarray]:
+        alpha = soft_alpha(picture, ramp)
+        return [Background(kind).behind(picture, alpha) for kind in kinds] + [blurred(picture, alpha, 1)]
+
+    at_once = views()
+    monkeypatch.setattr("faceparse.cutout.BAND_PIXELS", 350)  # seven rows
+    in_bands = views()
+    monkeypatch.setattr("faceparse.cutout.BEHIND_PIXELS", 3000)  # of 3500: a scene is enlarged band by band
+    for whole, banded in zip(at_once + at_once[:2], in_bands + views()[:2], strict=True):
+        assert np.abs(whole.astype(int) - banded).max() <= 1
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is Linux's")
+@pytest.mark.parametrize("words", [[], ["--overlay"], ["--background", "blur"], ["--background", "#204060"]])
+def test_a_photo_of_108_megapixels_takes_less_than_1500_mb(tmp_path: Path, words: list[str]) -> None:
+    small = draw_face(0, 480)[0][:360]
+    images.write_rgb(tmp_path / "photo.jpg", cv2.resize(small, (12000, 9000), interpolation=cv2.INTER_LINEAR))
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "photo.jpg"), "--save_path", str(tmp_path / "out"), *words]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert len(list((tmp_path / "out").iterdir())) == 1 + bool(words)
+    assert float(done.stdout.split()[-1]) < 1500
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import numpy as np
+import faceparse
+from benchmarks.bench_growth import forget_peak, peak
+from faceparse.commands import test
+
+faceparse.load("face", "cpu")(np.zeros((64, 64, 3), np.uint8))
+forget_peak()
+before = peak()
+assert test.main([*sys.argv[1:], "--weights_path", "face", "--device", "cpu"]) == 0
+print(peak() - before)
+"""
