@@ -8,7 +8,8 @@ faces/ and masks/ (as given), fahand/ and mahand/ (with hands), and hand/, 0/255
 person. With --backgrounds_dir also scene/ and mascene/: each face once more, cut out and made small on a photo without
 people, most with a plain body, and a tenth of the photos without a face. With --covered also, with 0/255 masks of the
 face, glasses carved out of it: maface/ of faces/, glasses/ and maglasses/ (the faces with glasses alone), covered/ and
-macovered/ (each face once more behind a rectangle).
+macovered/ (each face once more behind a rectangle). With --spoiled also spoiled/KIND/images and masks:
+the faces in other colours, blurred, coded as small poor JPEGs, and turned, see `SPOILED` below.
 
 `--objects N` and `--photos N` lay out N pictures of each kind of `benchmarks/objects.py` and `benchmarks/photos.py`, in
 OUT/objects/KIND and OUT/photos/KIND: images/; masks/, 19-class ids where things lie over faces, 0/255 of the face in
@@ -29,6 +30,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -50,6 +52,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--hands_dir", type=Path, help="folder with images/, masks/ and split.csv (default: no hands)")
     flag("--backgrounds_dir", type=Path, help="photos without people, for whole scenes (default: none are made)")
     flag("--covered", action="store_true", help="faces with glasses, and behind rectangles (default: none are made)")
+    flag("--spoiled", action="store_true", help="faces recoloured, blurred, recoded, turned (default: none are made)")
     flag("--objects", type=int, default=0, metavar="N", help="faces behind things, of each kind (default: none)")
     flag("--photos", type=int, default=0, metavar="N", help="whole photos, of each kind (default: none)")
     flag("--out", type=Path, required=True, help="folder to lay them out in")
@@ -76,6 +79,8 @@ def main(argv: list[str] | None = None) -> int:
         write_scenes(args.out, args.backgrounds_dir, args.seed)
     if args.covered:
         write_covered(args.out, args.seed)
+    if args.spoiled:
+        write_spoiled(args.out, args.seed)
     write_objects(args.out, args.objects, args.seed)
     write_photos(args.out, args.photos, args.backgrounds_dir, args.seed)
     return status
@@ -139,6 +144,46 @@ def write_covered(out: Path, seed: int) -> None:
         covered, left = cover_with_rectangle(image, mask, face, rng)
         images.write_rgb(out / "covered" / f"{path.stem}.jpg", covered)
         images.write_mask(out / "macovered" / f"{path.stem}.png", left)
+
+
+def recoloured(image: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Other light: each channel by its own gain and gamma, between two thirds and one and a half."""
+    gains, gammas = np.exp(rng.uniform(-0.4, 0.4, (2, 3)))
+    return (255 * ((image / 255) ** gammas * gains).clip(0, 1)).round().astype(np.uint8), ids
+
+
+def blurred(image: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Out of focus: Gaussian, sigma of 0.8 to 1.6 % of the longer side."""
+    return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.008, 0.016) * max(ids.shape)), ids
+
+
+def recoded(image: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A thumbnail that was made large again: 128 px, as a JPEG of quality 8 to 20."""
+    thumbnail = images.resize(image, images.fitted(ids.shape, 128))
+    coded = cv2.imencode(".jpg", thumbnail, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(8, 21))])[1]
+    return images.resize(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)), ids.shape), ids
+
+
+def turned(image: np.ndarray, ids: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """About the middle, by 20 to 45 degrees to either side, on grey; the corners are lost."""
+    height, width = ids.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.choice([-1, 1]) * rng.uniform(20, 45), 1)
+    picture = cv2.warpAffine(image, matrix, (width, height), borderValue=(127, 127, 127))
+    return picture, cv2.warpAffine(ids, matrix, (width, height), flags=cv2.INTER_NEAREST)
+
+
+SPOILED = {kind.__name__: kind for kind in (recoloured, blurred, recoded, turned)}
+"""How a picture may be worse than those of the data set: uint8 (H, W, 3) RGB, uint8 (H, W) ids, chance -> both."""
+
+
+def write_spoiled(out: Path, seed: int) -> None:
+    """Every face once more in each way of `SPOILED`."""
+    for kind, (name, spoil) in enumerate(SPOILED.items()):
+        for number, path in enumerate(images.list_images(out / "faces")):
+            pair = images.read_pair(path, out / "masks" / f"{path.stem}.png")
+            picture, ids = spoil(*pair, np.random.default_rng([seed, kind, number]))
+            images.write_rgb(out / "spoiled" / name / "images" / f"{path.stem}.jpg", picture)
+            images.write_mask(out / "spoiled" / name / "masks" / f"{path.stem}.png", ids, CELEBAMASK)
 
 
 def write_objects(out: Path, count: int, seed: int) -> None:

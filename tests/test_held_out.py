@@ -29,7 +29,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = {"faces_dir": "faces", "masks_dir": "masks", "faces_split": "split.csv", "backgrounds_dir": "backgrounds"}
     flags = [word for name, place in data.items() for word in (f"--{name}", str(folder / place))]
     for out in ("one", "two"):
-        assert held_out.main([*flags, "--objects", "2", "--photos", "2", "--out", str(folder / out)]) == 0
+        assert held_out.main([*flags, "--spoiled", "--objects", "2", "--photos", "2", "--out", str(folder / out)]) == 0
     return folder
 
 
@@ -43,6 +43,23 @@ def test_the_same_seed_composes_the_same_files(drawn: Path) -> None:
         for kind in kinds:
             for part in ("images", "masks", "person", "other"):
                 assert len(list((drawn / "one" / place / kind / part).iterdir())) == 2, (kind, part)
+
+
+@pytest.mark.parametrize("kind", held_out.SPOILED)
+def test_spoiled_faces_keep_their_masks_and_turned_ones_have_them_turned(drawn: Path, kind: str) -> None:
+    for path in images.list_images(drawn / "one" / "spoiled" / kind / "images"):
+        picture, ids = images.read_pair(path, path.parents[1] / "masks" / f"{path.stem}.png")
+        before, truth = images.read_pair(drawn / "faces" / f"{path.stem}.jpg", drawn / "masks" / f"{path.stem}.png")
+        assert picture.shape == before.shape and np.abs(picture.astype(int) - before).mean() > 2
+        if kind != "turned":
+            assert (ids == truth).all()
+            continue
+        eyes, eyes_before = (
+            np.diff([np.argwhere(m == CELEBAMASK.id(eye)).mean(axis=0) for eye in ("l_eye", "r_eye")], axis=0)[0]
+            for m in (ids, truth)
+        )
+        angle = np.degrees(np.arctan2(*eyes) - np.arctan2(*eyes_before))
+        assert 19 < abs((angle + 180) % 360 - 180) < 46
 
 
 @pytest.mark.parametrize("kind", objects.KINDS)
