@@ -13,8 +13,8 @@ PYAV = "av>=17"
 # The page of `faceparse demo`.
 GRADIO = "gradio>=6"
 
-# Writes ONNX models and runs them; to run one, the second is enough.
-ONNX = ["onnx>=1.16", "onnxruntime>=1.18"]
+# Writes ONNX models and runs them; to run one, the second is enough. Before 1.23 its limit of memory can't be changed.
+ONNX = ["onnx>=1.16", "onnxruntime>=1.23"]
 
 # The reference that tests/test_parity.py compares with.
 SMP = "segmentation-models-pytorch>=0.5"

@@ -4,8 +4,9 @@ A `.safetensors` file whose metadata holds the format number, architecture, enco
 preprocessing, and whatever the training wants to say (data, command, scores, licence). Nothing in it can run code,
 and memory is taken for nothing that it claims and does not hold: a design is first built without memory and compared.
 
-Exported models hold the same metadata, and are read for use alone: ONNX, which can run no code either, and TorchScript,
-which is a program: open such files only of people whom you would let run one.
+Exported models hold the same metadata, and are read for use alone: ONNX, which can run no code either, and is tried
+with a limit of memory and time; and TorchScript, which is a program: open such files only of people whom you would let
+run one.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from faceparse import onnx_file
 from faceparse.bundled import weights_file
+from faceparse.claims import MAX_HEADER, check_header, check_stored
 from faceparse.images import written_whole
 from faceparse.labels import LabelSet, described
 from faceparse.models import create_model
@@ -45,11 +49,14 @@ FORMAT = "1"
 METADATA_FILE = "faceparse.json"
 """Where a TorchScript archive keeps its metadata, among its extra files: one JSON object of strings."""
 
-MAX_HEADER = 1 << 22
-"""Most bytes of a file's description of itself; that of the largest models has a tenth of it."""
-
 INPUT, OUTPUT = "image", "logits"
 """What an ONNX graph takes, float32 (B, 3, H, W), and gives, float32 (B, K, H, W)."""
+
+TRIAL_MEMORY = 64 << 20
+"""Bytes that an ONNX graph may take for a picture of `MIN_SIDE`, beside four times its file: 16 bits become 32."""
+
+TRIAL_SECONDS = 30.0
+"""Most seconds that it may take then; it is stopped between two operators."""
 
 ModelType = TypeVar("ModelType", bound=nn.Module, covariant=True)
 
@@ -131,7 +138,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint[Segmenter]:
             "give the .safetensors file that it was made from"
         )
     with _faults_named(path):
-        _check_header(path)
+        check_header(path)
         with safe_open(path, framework="pt") as file:
             design, labels, preprocess, about = _described(path, file.metadata() or {})
             with outlined():
@@ -169,10 +176,13 @@ class OnnxModel(nn.Module):
     Where several threads ask with one each, as in `one_thread_each`, each answers by itself.
 
     float32 (B, 3, H, W) -> logits float32 (B, K, H, W), on the CPU whatever the device of the pictures.
-    Raises OSError where ONNX Runtime is not installed, RuntimeError for what it can't read or run.
+    Raises OSError where ONNX Runtime is not installed, RuntimeError for what it can't read or run, and for what takes
+    more than `TRIAL_MEMORY` or `TRIAL_SECONDS`; `graph` is the file's bytes, which `onnx_file.described` has let pass.
     """
 
-    def __init__(self, path: Path):
+    _one_tries = threading.Lock()  # ONNX Runtime has one limit of memory a process
+
+    def __init__(self, path: Path, graph: bytes):
         super().__init__()
         try:
             import onnxruntime  # noqa: F401
@@ -180,10 +190,34 @@ class OnnxModel(nn.Module):
             raise OSError(
                 f"{path}: ONNX models need ONNX Runtime, which is not installed: pip install 'faceparse[export]'"
             ) from error
-        self._graph = path.read_bytes()  # the file may have changed when it is opened again
+        self._graph = graph  # the file may have changed when it is opened again
         self._one_opens = threading.Lock()
         self._sessions: dict[int, InferenceSession] = {}
-        self.metadata: dict[str, str] = self.session().get_modelmeta().custom_metadata_map
+        with self._one_tries, _onnx_errors():
+            self._try()
+
+    def _try(self) -> None:
+        """Run it once as it is written: what ONNX Runtime works out beforehand would be outside of the limit."""
+        import onnxruntime
+
+        _limit_memory(TRIAL_MEMORY + 4 * len(self._graph))
+        try:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            options.log_severity_level = 4
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry("session.use_env_allocators", "1")
+            session = onnxruntime.InferenceSession(self._graph, options, providers=["CPUExecutionProvider"])
+            run = onnxruntime.RunOptions()
+            run.log_severity_level = 4
+            alarm = threading.Timer(TRIAL_SECONDS, setattr, (run, "terminate", True))
+            alarm.start()
+            try:
+                session.run([OUTPUT], {INPUT: np.zeros((1, 3, MIN_SIDE, MIN_SIDE), np.float32)}, run)
+            finally:
+                alarm.cancel()
+        finally:
+            _limit_memory(0)  # none, and what the trial took is given back
 
     def session(self) -> InferenceSession:
         """One of as many threads as torch has at the time: they are counted when a session is opened."""
@@ -210,6 +244,16 @@ class OnnxModel(nn.Module):
         return torch.from_numpy(logits)
 
 
+def _limit_memory(most: int) -> None:
+    """The bytes that sessions which share their memory may take from now on; 0 is any number."""
+    import onnxruntime
+
+    kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+    memory = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+    growth = {"max_mem": most, "arena_extend_strategy": 1}  # by what is asked for, and no more
+    onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(growth))
+
+
 _ONNX_ERRORS = (
     "EPFail",
     "Fail",
@@ -234,8 +278,8 @@ def _onnx_errors() -> Iterator[None]:
 
 
 def _onnx(path: Path) -> tuple[dict[str, str], Callable[[], nn.Module]]:
-    model = OnnxModel(path)
-    return model.metadata, lambda: model
+    graph = path.read_bytes()
+    return onnx_file.described(graph), lambda: OnnxModel(path, graph)
 
 
 def _torchscript(path: Path) -> tuple[dict[str, str], Callable[[], nn.Module]]:
@@ -331,14 +375,6 @@ def _check_format(path: Path, metadata: dict[str, str]) -> None:
         )
 
 
-def _check_header(path: Path) -> None:
-    """ValueError for a description that would take long to read, whether the file holds as much or not."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-    if length > MAX_HEADER:
-        raise ValueError(f"its header would be of {length} bytes; at most {MAX_HEADER} are read")
-
-
 def _fitting(file: Any, outline: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of an open .safetensors file, which take no memory until they are read.
 
@@ -383,9 +419,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def load_state(path: Path) -> dict[str, Any]:
     """Read what `save_state` wrote; nothing in it is run. ValueError names a file that is something else."""
     try:
-        with zipfile.ZipFile(path) as archive:  # ours packs nothing: what is packed could be of any size
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise ValueError("packed entries")
+        check_stored(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError(f"a {type(state).__name__}")

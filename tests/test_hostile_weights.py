@@ -16,10 +16,13 @@ import pytest
 import torch
 
 from faceparse import checkpoint
-from faceparse.checkpoint import MAX_HEADER, METADATA_FILE
+from faceparse.checkpoint import METADATA_FILE
+from faceparse.claims import MAX_HEADER
 from faceparse.labels import LabelSet
 from faceparse.models.encoders import create_encoder
 from faceparse.models.outline import outlined
+from faceparse.models.weights import read_state
+from faceparse.onnx_file import MAX_FIELDS
 from faceparse.transforms import MAX_SIZE, Preprocess
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -68,11 +71,11 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def refused(path: Path) -> str:
+def refused(path: Path, read: Callable[[Path], object] = checkpoint.load) -> str:
     """The one sentence that a file ends in, within `SECONDS` and `MEMORY`."""
     before, start = peak_bytes(), time.process_time()
     with pytest.raises(ValueError, match=path.name) as caught:
-        checkpoint.load(path)
+        read(path)
     assert time.process_time() - start < SECONDS
     assert peak_bytes() - before < MEMORY
     sentence = str(caught.value)
@@ -312,6 +315,162 @@ def test_a_torchscript_archive_whose_description_unpacks_to_more_than_any_is_ref
         checkpoint.load_for_use(tmp_path / "w.ts")
 
 
+# ONNX
+
+
+def onnx_file(path: Path, nodes: list[Any], tensors: list[Any], functions: list[Any] | None = None) -> Path:
+    """A graph that says of itself what the golden file says; what it makes of the picture is called `logits`."""
+    from onnx import TensorProto, helper
+
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "graph", [image], [logits], tensors)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ours", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=functions or [])
+    helper.set_model_props(model, golden_header()[0]["__metadata__"])
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def node(operator: str, *inputs: str, output: str = "large", **attributes: Any) -> Any:
+    from onnx import helper
+
+    return helper.make_node(operator, list(inputs), [output], **attributes)
+
+
+def whole_numbers(name: str, *values: int) -> Any:
+    from onnx import TensorProto, helper
+
+    return helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
+
+
+def rest() -> list[Any]:
+    """Logits of three classes from a picture and whatever `large` is."""
+    return [node("ReduceMax", "large", output="most", keepdims=0), node("Add", "image", "most", output="logits")]
+
+
+@pytest.fixture
+def onnx_ready(tmp_path: Path) -> None:
+    """The graph that the others are made of is taken; and what the first one imports is not counted."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    path = onnx_file(tmp_path / "good.onnx", [node("Relu", "image"), *rest()], [])
+    assert (
+        checkpoint.load_for_use(path).model(torch.ones(1, 3, 40, 50)).tolist() == torch.full((1, 3, 40, 50), 2).tolist()
+    )
+
+
+@pytest.mark.usefixtures("onnx_ready")
+@pytest.mark.parametrize("large", ["constant", "expanded", "resized", "tiled", "padded", "doubled", "outer product"])
+def test_an_onnx_graph_takes_no_more_memory_than_its_file_lets_expect(tmp_path: Path, large: str) -> None:
+    from onnx import TensorProto, helper
+
+    doubled = [node("Concat", *[f"x{i}"] * 2, output=f"x{i + 1}", axis=0) for i in range(24)]
+    nodes, tensors = {
+        "constant": ([node("ConstantOfShape", "n")], [whole_numbers("n", 600, 1000, 1000)]),
+        "expanded": ([node("Expand", "image", "n")], [whole_numbers("n", 200_000, 3, 32, 32)]),
+        "resized": (
+            [node("Resize", "image", "", "n", mode="nearest")],
+            [helper.make_tensor("n", TensorProto.FLOAT, [4], [1, 1, 500, 500])],
+        ),
+        "tiled": ([node("Tile", "image", "n")], [whole_numbers("n", 200_000, 1, 1, 1)]),
+        "padded": ([node("Pad", "image", "n")], [whole_numbers("n", 0, 0, 0, 0, 200_000, 0, 0, 0)]),
+        "doubled": (
+            [node("Identity", "image", output="x0"), *doubled, node("Identity", "x24")],
+            [],
+        ),
+        "outer product": (
+            [
+                node("Reshape", "image", "column", output="left"),
+                node("Reshape", "image", "row", output="right"),
+                node("Concat", *["left"] * 9, output="lefts", axis=0),
+                node("Concat", *["right"] * 9, output="rights", axis=1),
+                node("MatMul", "lefts", "rights"),
+            ],
+            [whole_numbers("column", -1, 1), whole_numbers("row", 1, -1)],
+        ),
+    }[large]
+    path = onnx_file(tmp_path / "w.onnx", [*nodes, *rest()], tensors)
+    assert path.stat().st_size < 4096
+    refused(path, checkpoint.load_for_use)
+
+
+@pytest.mark.usefixtures("onnx_ready")
+def test_a_small_onnx_graph_that_never_ends_is_not_begun(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    true = helper.make_tensor("true", TensorProto.BOOL, [], [True])
+    body = helper.make_graph(
+        [node("Identity", "go", output="on"), node("Add", "x", "x", output="y")],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+        ],
+    )
+    loop = node("Loop", "turns", "true", "image", body=body)
+    path = onnx_file(tmp_path / "w.onnx", [loop, *rest()], [whole_numbers("turns", 200_000_000_000), true])
+    said = refused(path, checkpoint.load_for_use)
+    assert "it has the operator 'Loop', which faceparse export never writes; export it anew" in said
+
+
+@pytest.mark.usefixtures("onnx_ready")
+def test_an_onnx_graph_of_many_slow_steps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "TRIAL_SECONDS", 0.3)
+    wide = [node("Expand", "image", "n", output="x0"), whole_numbers("n", 1000, 3, 32, 32)]
+    steps = [node("Erf", f"x{i}", output=f"x{i + 1}") for i in range(1000)]
+    path = onnx_file(tmp_path / "w.onnx", [wide[0], *steps, node("Identity", "x1000"), *rest()], wide[1:])
+    assert "terminate" in refused(path, checkpoint.load_for_use)
+
+
+@pytest.mark.usefixtures("onnx_ready")
+def test_an_onnx_file_has_its_numbers_inside_and_no_functions_and_no_operators_of_others(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    claimed = TensorProto(name="large", dims=[600, 1000, 1000], data_type=TensorProto.FLOAT, raw_data=b"")
+    refused(onnx_file(tmp_path / "claimed.onnx", rest(), [claimed]), checkpoint.load_for_use)
+    claimed.data_location = TensorProto.EXTERNAL
+    claimed.external_data.add(key="location", value="secret")
+    said = refused(onnx_file(tmp_path / "outside.onnx", rest(), [claimed]), checkpoint.load_for_use)
+    assert "its tensor has field 13, which faceparse export never writes" in said
+    sparse = helper.make_sparse_tensor(
+        helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0]), whole_numbers("i", 5), [600_000_000]
+    )
+    said = refused(
+        onnx_file(tmp_path / "sparse.onnx", [node("Constant", sparse_value=sparse), *rest()], []),
+        checkpoint.load_for_use,
+    )
+    assert "its attribute has field 22" in said
+    inside = [helper.make_node("Identity", ["a"], ["b"])]
+    function = helper.make_function("ours", "Mine", ["a"], ["b"], inside, [helper.make_opsetid("", 17)])
+    mine = node("Mine", "image", domain="ours")
+    said = refused(onnx_file(tmp_path / "function.onnx", [mine, *rest()], [], [function]), checkpoint.load_for_use)
+    assert "operator 'Mine'" in said
+    relu = node("Relu", "image", domain="ours")
+    said = refused(onnx_file(tmp_path / "domain.onnx", [relu, *rest()], []), checkpoint.load_for_use)
+    assert "it has the domain 'ours'" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\x08", "it ends early"),
+        (b"\x3a\x7f\x00", "it ends early"),
+        (b"\x08" + b"\xff" * 20, "a number of more than ten bytes"),
+        (b"\x0b", "a field of the unknown kind 3"),
+        (b"\x08\x08" * (MAX_FIELDS + 1), f"it has more than {MAX_FIELDS} fields"),
+    ],
+)
+def test_what_is_no_onnx_file_is_refused_unread(tmp_path: Path, data: bytes, said: str) -> None:
+    (tmp_path / "w.onnx").write_bytes(data)
+    assert said in refused(tmp_path / "w.onnx", checkpoint.load_for_use)
+
+
 # states of a training
 
 
@@ -324,6 +483,24 @@ def test_a_training_state_that_unpacks_to_more_than_the_file_is_refused(tmp_path
     assert (tmp_path / "packed.pt").stat().st_size < 100_000
     with pytest.raises(ValueError, match=r"packed.pt: not a training state"):
         checkpoint.load_state(tmp_path / "packed.pt")
+
+
+# weights of others
+
+
+def test_others_weights_that_would_take_more_than_the_file_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(1 << 22)}, tmp_path / "good.pth")
+    assert read_state(tmp_path / "good.pth")["weight"].shape == (1 << 22,)
+    with zipfile.ZipFile(tmp_path / "good.pth") as good, zipfile.ZipFile(tmp_path / "packed.pth", "w") as packed:
+        for entry in good.infolist():
+            packed.writestr(entry.filename, good.read(entry), zipfile.ZIP_DEFLATED)
+    said = refused(tmp_path / "packed.pth", read_state)
+    assert "(its entries are packed, and could be of any size; write it again with torch.save)" in said
+    header, tensors = golden_header()
+    said = refused(write(tmp_path / "w.safetensors", header, tensors, 2**40), read_state)
+    assert f"(its header would be of {2**40} bytes; at most {MAX_HEADER} are read)" in said
+    torch.save({"weight": torch.ones(3)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert read_state(tmp_path / "old.pth")["weight"].tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("value", [[1, 2], torch.zeros(3), None])

@@ -28,7 +28,15 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS: list[tuple[str, ...]] = [
     ("faceparse.words",),
     ("faceparse.labels",),
-    ("faceparse.bundled", "faceparse.curves", "faceparse.images", "faceparse.legend", "faceparse.parallel"),
+    (
+        "faceparse.bundled",
+        "faceparse.claims",
+        "faceparse.curves",
+        "faceparse.images",
+        "faceparse.legend",
+        "faceparse.onnx_file",
+        "faceparse.parallel",
+    ),
     ("faceparse.cutout", "faceparse.zoom"),
     ("faceparse.distributed",),
     (
@@ -48,7 +56,13 @@ ROWS: list[tuple[str, ...]] = [
 ]
 """The house, ground floor first: a module imports from the rows below its own, and from its own package."""
 
-MODELS_MAY_KNOW = ("faceparse.models", "faceparse.labels", "faceparse.transforms", "faceparse.words")
+MODELS_MAY_KNOW = (
+    "faceparse.models",
+    "faceparse.claims",
+    "faceparse.labels",
+    "faceparse.transforms",
+    "faceparse.words",
+)
 HANDS_MAY_KNOW = ("faceparse.labels", "faceparse.images", "faceparse.parallel", "faceparse.commands", "hand_generator")
 GROUND_FLOOR_MAY_KNOW = {"numpy", "cv2", "PIL", "kornia_rs", "faceparse"} | set(sys.stdlib_module_names)
 

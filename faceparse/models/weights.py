@@ -6,6 +6,7 @@ import pickle
 import re
 import struct
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from faceparse.claims import check_header, check_stored
 
 COUNTER = "num_batches_tracked"
 """A batch norm's counter, which files of before 2018 lack and inference does not read."""
@@ -46,6 +49,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            check_header(path)
+        elif zipfile.is_zipfile(path):  # older files of torch are none
+            check_stored(path)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: not a .safetensors, .pth or .pt file of weights, or a damaged one ({error})"
+        ) from error
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except _READ_ERRORS as error:
