@@ -39,7 +39,12 @@ def test_sound_folders_are_counted(folders: Path, capsys: pytest.CaptureFixture[
     told = capsys.readouterr().out.splitlines()
     assert (told[0], told[-1]) == ("6 sound pairs", "0 faults")
     assert told[1].split() == ["face", "in", "5", "pictures"]
-    assert told[2] == "1 masks are all background"
+    assert told[2] == f"1 mask is all background: {folders / 'masks' / '5.png'}"
+    for i in range(5):
+        images.write_mask(folders / "masks" / f"{i}.png", np.zeros((64, 64), np.uint8), CELEBAMASK)
+    check(folders)
+    first = ", ".join(str(folders / "masks" / f"{i}.png") for i in range(3))
+    assert f"\n6 masks are all background: {first} and 3 more\n" in capsys.readouterr().out
 
 
 def test_every_fault_is_named_and_a_training_names_the_first(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -128,10 +129,13 @@ def test_a_training_that_is_killed_ends_with_the_bits_of_an_uninterrupted_one(
     assert len(expected["rows"]) == 2 and {"optimizer", "average", "scheduler", "best"} <= expected.keys()
     trainings = 0
     folder = tmp_path / "run0"
+    within_epochs = 0
     moments = killed(train, train_flags(faces, folder), said, seconds, kills)
     while (was_killed := next(moments, None)) is not None:
         whole_run_folder(folder)
-        if not was_killed:
+        if was_killed:
+            within_epochs += (folder / STATE).exists() and checkpoint.load_state(folder / STATE)["along"]["steps"] > 0
+        else:
             assert same(checkpoint.load_state(folder / STATE), expected)
             for name in ("last", "best"):
                 found, wanted = (
@@ -144,6 +148,8 @@ def test_a_training_that_is_killed_ends_with_the_bits_of_an_uninterrupted_one(
             for path in visible(folder).values():  # the next kills are of a new training
                 path.unlink()
     assert trainings >= 1
+    assert within_epochs >= kills // 4
+    print(f"{within_epochs} of {kills} kills within an epoch, in {trainings} trainings")
 
 
 # preprocessing, hands, pictures and videos
@@ -321,6 +327,40 @@ def test_a_full_disk_ends_a_training_in_one_sentence_and_leaves_the_last_good_st
     assert told.splitlines()[-1] == f"error: [Errno 27] File too large: '{folder / STATE}'"
     assert {name: (folder / name).read_bytes() for name in names} == before
     assert run(train, flags, said) == 0
+    assert len(checkpoint.load_state(folder / STATE)["rows"]) == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 32 MB of its own."""
+    if os.name != "posix" or os.geteuid() or not shutil.which("mount"):
+        pytest.skip("only root on Linux may mount a file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", disk], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.soak
+def test_a_file_system_that_is_full_ends_a_training_in_one_sentence_and_leaves_the_last_good_state(
+    tmp_path: Path, faces: Path, small_disk: Path
+) -> None:
+    said, folder = tmp_path / "said", small_disk / "run"
+    assert run(train, train_flags(faces, folder, "--epochs", "1"), said) == 0, said.read_text()
+    names = (STATE, "last.safetensors", "best.safetensors")
+    before = {name: (folder / name).read_bytes() for name in names}
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "other").write_bytes(bytes(free - len(before[STATE]) // 2))
+    said.unlink()
+    assert run(train, train_flags(faces, folder), said) == 1
+    assert "Traceback" not in said.read_text()
+    assert said.read_text().splitlines()[-1] == f"error: [Errno 28] No space left on device: '{folder / STATE}'"
+    assert {name: (folder / name).read_bytes() for name in names} == before
+    (small_disk / "other").unlink()
+    assert run(train, train_flags(faces, folder), said) == 0
     assert len(checkpoint.load_state(folder / STATE)["rows"]) == 2
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from faceparse.data.folder import Pair
 
+MOST_EMPTY = 3
+"""How many masks without a class are named before they are only counted."""
+
 
 def create_parser() -> Parser:
     """The arguments."""
@@ -70,13 +73,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def count_lines(pairs: Sequence[Pair], labels: LabelSet) -> list[str]:
-    """How many pictures show each class, and how many none."""
+    """How many pictures show each class, and how many none, with the masks of the first of these."""
     shown = Counter(class_id for pair in pairs for class_id in pair.classes)
     width = max(map(len, labels.classes))
     lines = [
         f"{name:<{width}} in {shown[class_id]:>6} pictures" for class_id, name in enumerate(labels.classes) if class_id
     ]
-    return [*lines, f"{sum(not pair.classes for pair in pairs)} masks are all background"]
+    empty = [pair.mask for pair in pairs if not pair.classes]
+    count = "1 mask is" if len(empty) == 1 else f"{len(empty)} masks are"
+    more = f" and {len(empty) - MOST_EMPTY} more" if len(empty) > MOST_EMPTY else ""
+    named = f": {', '.join(map(str, empty[:MOST_EMPTY]))}{more}" if empty else ""
+    return [*lines, f"{count} all background{named}"]
 
 
 def copies_across(parts: dict[str, list[Pair]]) -> list[str]:
