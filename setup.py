@@ -54,7 +54,7 @@ setup(
         "fuzz": ["atheris>=3.0"],  # has no wheels for every Python; only tests/fuzz needs it
         "test": [
             "pytest>=8",
-            "pytest-cov>=5",
+            "pytest-cov>=7",
             "pytest-xdist>=3.8",
             "ruff>=0.9",
             "mypy>=1.11",
