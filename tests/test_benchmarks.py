@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import bench_cutout
+from benchmarks.bench_zoom import wilson
 from faceparse import images
 from faceparse.labels import FACE
 from faceparse.predictor import Predictor
@@ -62,6 +63,12 @@ def test_the_layout_of_the_held_out_data_starts_in_a_plain_checkout(tmp_path: Pa
 
 def test_the_composer_of_whole_photos_starts_in_a_plain_checkout(tmp_path: Path) -> None:
     assert "--scenes" in run("bench_zoom.py", "--help", tmp_path)
+
+
+def test_wilsons_interval_is_that_worked_out_by_hand() -> None:
+    # 11 of 11: the lower end is 11 / (11 + 1.96²) = 11 / 14.8416; 5 of 10: .5 -+ 1.96 √(2.5 + .9604) / 13.8416
+    assert wilson(11, 11) == pytest.approx((0.7412, 1), abs=1e-4)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
 
 
 def test_the_measure_of_calm_starts_in_a_plain_checkout(tmp_path: Path) -> None:

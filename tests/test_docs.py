@@ -1,7 +1,8 @@
 """What the pages tell people to type works, what they show is there, and what they say of the code is so.
 
-Every command of ours on any page is parsed, every Python snippet is run; the commands of `RUN` are run as well, in a
-folder with drawn pictures under the names that they use. Trainings get `CHEAPER` flags: the documented ones take hours.
+Every command of ours on any page is parsed; every command and every Python snippet is run, in a folder with drawn
+pictures under the names that they use, but for what `NOT_RUN` lists with its reason. Trainings get `CHEAPER` flags: the
+documented ones take hours.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pytest
+import torch
+import torchvision
 
-from faceparse import checkpoint, images, predictor
-from faceparse.commands import ALIASES, COMMANDS
+from faceparse import checkpoint, cli, images, predictor
+from faceparse.commands import ALIASES, COMMANDS, models
 from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS
+from faceparse.models import ARCHITECTURES
 from faceparse.predictor import load
 from tests.conftest import draw_face, needs_letters
 
@@ -36,8 +40,6 @@ PAGES = [
     *sorted(ROOT.glob("*/README.md")),
     *sorted(ROOT.glob("docs/*.md")),
 ]
-RUN = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("labels", "recipes", "training", "video"))]
-
 SCRIPTS = {"test.py": "segment", "train.py": "train", "preprocess_data.py": "preprocess"}
 """Script -> the sub-command that it is."""
 
@@ -49,12 +51,31 @@ CHEAPER = {
 }
 """Sub-command -> flags after the documented ones, of which the last counts."""
 
-PLACEHOLDERS = {"DIR", "FILE", "FILES", "TEXT"}
-"""Words that stand for what only the reader has."""
+NOT_RUN = {
+    r"faceparse (?!models)[a-z-]+$|python \w+\.py$|.*\.\.\.|.* \(": "the page only speaks of it",
+    r".*\b(DIR|FILE|FILES|FOLDER|TEXT|HOST|THE_URL)\b": "only the reader has the files; what it does is run elsewhere",
+    r"(faceparse segment|python test\.py --images_path) 0 ": "needs a camera; test_video.py has a film stand in for it",
+    r"faceparse demo": "serves until Ctrl-C; test_demo.py opens it in a browser",
+    r"eval ": "needs the reader's shell; test_cli.py asks bash and zsh",
+    r"(OMP_NUM_THREADS=\d+ )?torchrun ": "several processes; test_distributed.py",
+    r"python benchmarks/": "minutes to hours; test_benchmarks.py runs short forms",
+    r".*(data/(images|held_out|kinds)|\.\./shared/)": "hours, on data sets that do not come along",
+    r"faceparse export .*--int8 ": "is refused without a hundred photos of the right kind; test_export.py",
+    r"python docs/draw_labels\.py": "writes into the checkout; what it draws is compared below",
+    r"python examples/gallery\.py": "writes into the checkout; test_gallery.py",
+    r"make |\.ci/run": "installs, or runs the suite; test_packaging.py holds what they do",
+    r"(python -m )?pytest |python -m tests\.fuzz ": "tests themselves; the soaks and the fuzzing take minutes to hours",
+    r"(\.venv/bin/)?(pip|apt-get) ": "installs, over the network",
+    r"py |\.venv\\Scripts": "needs Windows",
+}
+"""The beginning of a command -> why no test of this file runs it."""
 
 FENCED = r"^```(?P<language>\w*)\n(?P<block>.*?)^```$"
 LINE = r"^ {4,}(?P<line>(?:\.venv/bin/faceparse|faceparse|python|torchrun|cat|make) [^\n]*)$"
 INLINE = r"`(?P<inline>[^`]+)`"
+COMMAND = (
+    r"(\S+[/\\])?(faceparse|python|torchrun|make|pip|py|pytest|apt-get) [^#]|OMP_\S+ \w|eval |cat .*\| *faceparse "
+)
 OURS = r"(\.venv/bin/)?faceparse [a-z]|python (-m hand_generator|[\w/]+\.py)( |$)|torchrun |cat .*\| *faceparse "
 
 
@@ -240,16 +261,13 @@ def lay_out(folder: Path) -> None:
     (folder / "weights").symlink_to(ROOT / "weights")
 
 
+def not_run(line: str) -> list[str]:
+    """The entries of `NOT_RUN` that a command falls under."""
+    return [beginning for beginning in NOT_RUN if re.match(beginning, line)]
+
+
 def can_run(command: Typed) -> bool:
-    """Not a camera, a server, several processes, a benchmark, or what only the reader has."""
-    return (
-        command.name in COMMANDS
-        and bool(command.argv)
-        and command.name not in ("demo", "completion")
-        and not command.line.startswith("torchrun")
-        and "0" not in command.argv
-        and not PLACEHOLDERS & set(command.argv)
-    )
+    return command.name in COMMANDS and not not_run(command.line)
 
 
 def run(command: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,11 +306,16 @@ def follow(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay_out(folder)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(predictor, "load", load_once)
+    monkeypatch.setattr(models, "ARCHITECTURES", {"fpn": ARCHITECTURES["fpn"]})  # all: test_models_command.py
     for kind, text in code(page):
         if kind == "python":
             exec(compile(text, name_of(page), "exec"), {"__name__": "__main__"})
-        elif kind == "sh" and page in RUN and (command := typed(text)) and can_run(command):
+        elif kind == "sh" and (command := typed(text)) and can_run(command):
             run(command, monkeypatch)
+        elif kind == "sh" and (snippet := re.fullmatch(r'python -c "(.*)"', text)):
+            exec(snippet[1], {"__name__": "__main__"})
+        elif text == "faceparse --version":
+            assert cli.main(["--version"]) == 0
 
 
 def mask_of(name: str) -> np.ndarray:
@@ -342,9 +365,45 @@ def test_the_page_of_labels_can_be_followed(tmp_path: Path, monkeypatch: pytest.
     assert mask_of("hair/photo.png").any() and mask_of("lips/photo.png").any()
 
 
-OTHERS = [page for page in PAGES if page not in RUN and any(kind == "python" for kind, _ in code(page))]
+def empty_state(model: Callable[..., torch.nn.Module], *args: object, **options: object) -> dict[str, torch.Tensor]:
+    """A state dict of zeros, each tensor of the right shape and of four bytes."""
+    with torch.device("meta"):
+        state = model(*args, **options).state_dict()
+    return {name: torch.zeros((), dtype=tensor.dtype).expand(tensor.shape) for name, tensor in state.items()}
 
 
-@pytest.mark.parametrize("page", OTHERS, ids=name_of)
-def test_the_snippets_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_models_can_be_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch", reason="the reference, for tests only")
+    deeplabv3 = torchvision.models.segmentation.deeplabv3_resnet50
+    plain = {"weights": None, "weights_backbone": None, "aux_loss": True}
+    torch.save(empty_state(smp.Unet, "mobilenet_v2", encoder_weights=None), tmp_path / "unet.pth")
+    torch.save(empty_state(deeplabv3, num_classes=19, **plain), tmp_path / "deeplabv3.pth")
+    torch.save(empty_state(deeplabv3, num_classes=21, **plain), tmp_path / "deeplabv3_resnet50_coco.pth")
+    follow(ROOT / "docs" / "models.md", tmp_path, monkeypatch)
+    assert "mobilenetv2_100" in capsys.readouterr().out
+    assert checkpoint.load("unet.safetensors").labels.classes == FACE.classes
+    assert checkpoint.load("deeplabv3.safetensors").labels.classes == CELEBAMASK.classes
+    assert checkpoint.load("coco.safetensors").labels.classes[15] == "person"
+    assert np.array_equal(mask_of("masks/0.png"), load("face")("photos/0.jpg"))
+
+
+FOLLOWED = {
+    ROOT / "README.md",
+    *(ROOT / f"docs/{name}.md" for name in ("labels", "models", "recipes", "training", "video")),
+}
+"""By the tests above, which look at what was made."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in FOLLOWED], ids=name_of)
+def test_another_page_can_be_followed(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(page, tmp_path, monkeypatch)
+
+
+def test_what_is_not_run_has_a_reason_and_every_reason_is_needed() -> None:
+    typed_there = [text for page in PAGES for kind, text in code(page) if kind == "sh" and re.match(COMMAND, text)]
+    reasons = {text: not_run(text) for text in typed_there}
+    ran = [text for text in typed_there if not reasons[text]]
+    assert [text for text in ran if not (typed(text) or re.match(r'python -c "|faceparse --version$', text))] == []
+    assert set(NOT_RUN) == {reason for found in reasons.values() for reason in found}
