@@ -40,6 +40,7 @@ from faceparse.models import create_model
 from faceparse.models.outline import outlined
 from faceparse.models.segmenter import Segmenter
 from faceparse.transforms import MIN_SIDE, Preprocess
+from faceparse.words import not_installed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -187,9 +188,8 @@ class OnnxModel(nn.Module):
         try:
             import onnxruntime  # noqa: F401
         except ImportError as error:
-            raise OSError(
-                f"{path}: ONNX models need ONNX Runtime, which is not installed: pip install 'faceparse[export]'"
-            ) from error
+            needed = not_installed("export", "onnxruntime")
+            raise OSError(f"{path}: ONNX models need ONNX Runtime, {needed}") from error
         self._graph = graph  # the file may have changed when it is opened again
         self._one_opens = threading.Lock()
         self._sessions: dict[int, InferenceSession] = {}

@@ -20,15 +20,16 @@ import numpy as np
 from faceparse import images
 from faceparse.bundled import BEST_FOR
 from faceparse.cutout import Background, over
-from faceparse.labels import CELEBAMASK, label_set
+from faceparse.labels import CELEBAMASK, SAID, label_set
 from faceparse.legend import add_legend
 from faceparse.predictor import Predictor, load
+from faceparse.words import not_installed
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 try:
     import gradio as gr
 except ImportError as error:
-    raise OSError("the page needs Gradio, which is not installed: pip install 'faceparse[demo]'") from error
+    raise OSError(f"the page needs Gradio, {not_installed('demo', 'gradio')}") from error
 
 SHOWN = 1280
 """Pixels of the longer side of what the page shows."""
@@ -55,8 +56,8 @@ class Wanted(NamedTuple):
     sure: float = 0.8
 
 
-# Of 100 everyday photos without a main person, 80 of which `person` has learnt from, these limits take 2 for a person and
-# none for a face, hair or parts; of 130 held-out portraits they doubt none.
+# Of 100 everyday photos without a main person, 80 of which `person` has learnt from, these limits take 2 for a person,
+# and none for a face, hair or parts; of 130 held-out portraits they doubt none.
 WANTED = {
     "face": Wanted("Face", "face", ("face", "celebamask")),
     "hair": Wanted("Hair", "hair", ("celebamask",)),
@@ -66,11 +67,6 @@ WANTED = {
     PARTS: Wanted("Some parts …", "", ("celebamask",), sure=0.7),
 }
 VIEWS = {"transparent": "Cut-out", "blur": "Blurred background", "overlay": "Overlay", "mask": "Mask"}
-
-_PARTS = "skin, nose, glasses, left eye, right eye, left brow, right brow, left ear, right ear, mouth (inside), "
-_PARTS += "upper lip, lower lip, hair, hat, earring, necklace, neck, clothes"
-SAID = dict(zip(CELEBAMASK.classes[1:], _PARTS.split(", "), strict=True))
-"""CelebAMask-HQ's classes as people call them."""
 
 HERE = "Drop a photo here\nor click to choose one"
 START = "Drop a photo, or use the camera."

@@ -35,7 +35,7 @@ from faceparse.metrics import Confusion, mean
 from faceparse.occlusion import cover_with_shape
 from faceparse.predictor import Predictor
 from faceparse.transforms import Preprocess
-from faceparse.words import hint
+from faceparse.words import hint, not_installed
 
 AGREEMENT = {"float32": 0.999, "half": 0.999, "int8": 0.99}
 """Precision of the stored weights -> share of the pixels that have to get the original's class."""
@@ -198,8 +198,7 @@ def writer_of(format: str, precision: str = "float32") -> Writer:
         try:
             import_module(package)
         except ImportError as error:
-            install = f"{package}, which is not installed: pip install 'faceparse[export]'"
-            raise OSError(f"{format} models need {install}") from error
+            raise OSError(f"{format} models need {package}, {not_installed('export', package)}") from error
     return FORMATS[format]
 
 

@@ -153,6 +153,11 @@ CELEBAMASK = LabelSet(
     mirrors=(("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear")),
 )
 
+_PARTS = "skin, nose, glasses, left eye, right eye, left brow, right brow, left ear, right ear, mouth (inside), "
+_PARTS += "upper lip, lower lip, hair, hat, earring, necklace, neck, clothes"
+SAID = dict(zip(CELEBAMASK.classes[1:], _PARTS.split(", "), strict=True))
+"""CelebAMask-HQ's classes as people call them."""
+
 PAINT_ORDER: tuple[str, ...] = CELEBAMASK.classes[1:]
 """Order in which CelebAMask-HQ's overlapping part files are painted into one mask; a later part covers an earlier one.
 

@@ -3,7 +3,7 @@
     Frame, uint8 (H, W, 3) RGB -> probabilities (C, h, w) -> smoothed over time -> Answer -> views -> files
 
 Of a file, frames are decoded in a thread and answered in others, one a core, while one is smoothed and written.
-Frames are upright: a turn that the file asks of its player is done to the pixels. Needs PyAV: `faceparse[video]`.
+Frames are upright: a turn that the file asks of its player is done to the pixels. Needs PyAV, the extra `video`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from faceparse.cutout import Background
 from faceparse.devices import MOST_AT_ONCE, one_thread_each
 from faceparse.parallel import ahead
 from faceparse.predictor import Predictor
+from faceparse.words import not_installed
 
 try:
     import av
     from av.video.reformatter import Colorspace
 except ImportError as error:
-    raise OSError("videos need PyAV, which is not installed: pip install 'faceparse[video]'") from error
+    raise OSError(f"videos need PyAV, {not_installed('video', 'av')}") from error
 
 SMOOTH = 0.8
 """How much of the answer for a pixel that stands still comes from the frames before."""

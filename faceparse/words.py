@@ -1,4 +1,4 @@
-"""What to say about a word that is none of those expected."""
+"""What to say about a word that is none of those expected, and about a package that is not there."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def hint(word: str, choices: Iterable[str], otherwise: str | None = None) -> str
     names = list(choices)
     near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=_ALIKE)
     return f"did you mean {near[0]!r}?" if near else otherwise or f"choose from: {', '.join(names)}"
+
+
+def not_installed(extra: str, package: str) -> str:
+    """The end of a sentence about a missing package; no index has faceparse, so an extra needs the folder of it."""
+    return f"which is not installed: pip install '.[{extra}]' in the folder of faceparse, or pip install {package}"

@@ -230,8 +230,9 @@ def test_without_gradio_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "faceparse.demo", raising=False)
     assert main([]) == 1
-    needed = "error: the page needs Gradio, which is not installed: pip install 'faceparse[demo]'\n"
-    assert capsys.readouterr().err == needed
+    needed = "error: the page needs Gradio, which is not installed: "
+    mend = "pip install '.[demo]' in the folder of faceparse, or pip install gradio\n"
+    assert capsys.readouterr().err == needed + mend
 
 
 # in a browser
