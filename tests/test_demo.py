@@ -405,27 +405,28 @@ def test_left_of_the_line_is_the_photo_and_right_of_it_the_answer_wherever_it_is
     told(page, "Face: ")
     both_loaded(page)
     place = page.locator("#result img").first.bounding_box()
-    wide, high = round(place["width"]), round(place["height"])
+    side = round(place["height"])  # of the picture, which is square, in the middle of that place
+    place |= {"x": place["x"] + (place["width"] - side) / 2, "width": side, "height": side}
     before = images.read_rgb(ASTRONAUT)
     after = np.repeat(load()(before)[..., None], 3, axis=2)
-    before, after = (cv2.resize(view, (wide, high)).astype(int) for view in (before, after))
+    before, after = (cv2.resize(view, (side, side)).astype(int) for view in (before, after))
 
     def apart(line: int) -> list[float]:
         """Mean grey levels between what is seen and what is expected, left and right of the line."""
-        shot = Image.open(io.BytesIO(page.screenshot(clip=place, scale="css"))).convert("RGB").resize((wide, high))
-        sides = ((before, np.s_[60:, : line - 30]), (after, np.s_[60:, line + 30 :]))  # without name and handle
-        return [float(np.abs(np.array(shot) - view)[side].mean()) for view, side in sides]
+        shot = Image.open(io.BytesIO(page.screenshot(clip=place, scale="css"))).convert("RGB").resize((side, side))
+        halves = ((before, np.s_[60:, : line - 30]), (after, np.s_[60:, line + 30 :]))  # without name and handle
+        return [float(np.abs(np.array(shot) - view)[half].mean()) for view, half in halves]
 
     for share in (0.5, 0.25, 0.8):
         handle = page.locator("#result .icon-wrap").bounding_box()
         page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
         page.mouse.down()
-        page.mouse.move(place["x"] + share * wide, handle["y"], steps=5)
+        page.mouse.move(place["x"] + share * side, handle["y"], steps=5)
         page.mouse.up()
         deadline = time.monotonic() + 20
-        while max(apart(round(share * wide))) > 8 and time.monotonic() < deadline:
+        while max(apart(round(share * side))) > 8 and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert max(apart(round(share * wide))) < 8, share
+        assert max(apart(round(share * side))) < 8, share
     assert np.abs(before - after).mean() > 50
 
 
