@@ -40,6 +40,7 @@ PAGES = [
     *sorted(ROOT.glob("*/README.md")),
     *sorted(ROOT.glob("docs/*.md")),
 ]
+
 SCRIPTS = {"test.py": "segment", "train.py": "train", "preprocess_data.py": "preprocess"}
 """Script -> the sub-command that it is."""
 
@@ -56,7 +57,7 @@ NOT_RUN = {
     r".*\b(DIR|FILE|FILES|FOLDER|TEXT|HOST|THE_URL)\b": "only the reader has the files; what it does is run elsewhere",
     r"(faceparse segment|python test\.py --images_path) 0 ": "needs a camera; test_video.py has a film stand in for it",
     r"faceparse demo": "serves until Ctrl-C; test_demo.py opens it in a browser",
-    r"eval ": "needs the reader's shell; test_cli.py asks bash and zsh",
+    r"eval ": "needs the reader's shell; test_cli.py asks bash",
     r"(OMP_NUM_THREADS=\d+ )?torchrun ": "several processes; test_distributed.py",
     r"python benchmarks/": "minutes to hours; test_benchmarks.py runs short forms",
     r".*(data/(images|held_out|kinds)|\.\./shared/)": "hours, on data sets that do not come along",
