@@ -245,7 +245,7 @@ class OnnxModel(nn.Module):
 
 
 def _limit_memory(most: int) -> None:
-    """The bytes that sessions which share their memory may take from now on; 0 is any number."""
+    """The bytes that sessions which share their memory may take from now on, in all of the process; 0 is any number."""
     import onnxruntime
 
     kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR

@@ -18,9 +18,10 @@ def check_header(path: Path) -> None:
 
 
 def check_stored(path: Path) -> None:
-    """ValueError for an archive that unpacks to more than it is; torch packs nothing. BadZipFile for what is none."""
+    """ValueError for an archive that may unpack to more than it is; torch packs nothing. BadZipFile for no archive."""
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ValueError("its entries are packed, and could be of any size; write it again with torch.save")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ValueError("its entries claim more bytes than it has; write it again with torch.save")

@@ -21,8 +21,8 @@ RADIUS = 4
 """Pixels at the network's size over which an edge of the mask looks for the picture's."""
 SMOOTHNESS = 1e-3
 """How much contrast (variance of grey in 0..1) an edge of the picture has before the mask follows it."""
-NONE, ALL = 0.3, 0.9
-"""Alpha up to the first is background, from the second on the subject: networks are never quite sure, and reach out."""
+BACKGROUND, SUBJECT = 0.3, 0.9
+"""Alpha up to the first is surely background, from the second on the subject: networks mark too much at their edges."""
 
 COLOUR_SIDE, COLOUR_SIGMA = 128, 4.0
 """The longer side of the picture that colours around an edge are averaged in, and how far, in its pixels."""
@@ -44,8 +44,8 @@ def soft_alpha(picture: np.ndarray, probability: np.ndarray) -> np.ndarray:
     guide = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     mean, mean_p = _box(guide), _box(probability)
     slope = (_box(guide * probability) - mean * mean_p) / (_box(guide * guide) - mean * mean + SMOOTHNESS)
-    offset = _box(mean_p - slope * mean) - NONE
-    scale = 1 / (ALL - NONE)  # here, where the planes are small
+    offset = _box(mean_p - slope * mean) - BACKGROUND
+    scale = 1 / (SUBJECT - BACKGROUND)  # here, where the planes are small
     slope, offset = _box(slope) * (scale / 255), offset * scale
     alpha = np.empty(grey.shape, np.float32)
     for rows in _bands(grey.shape):
@@ -152,12 +152,12 @@ class Background:
         """What is laid behind, (h, w, 3) at the picture's size or smaller."""
         if self._scene is None:
             return _out_of_focus(picture, alpha, self.blur)
-        fitted = self._fitted  # other threads may ask at other sizes meanwhile
-        if fitted is None or fitted[0] != alpha.shape:
+        held = self._fitted  # other threads may ask at other sizes meanwhile
+        if held is None or held[0] != alpha.shape:
             part = middle(self._scene, (alpha.shape[0], alpha.shape[1]))
             is_held = alpha.size <= max(BEHIND_PIXELS, part[..., 0].size)
-            fitted = self._fitted = alpha.shape, resize(part, (alpha.shape[0], alpha.shape[1])) if is_held else part
-        return fitted[1]
+            held = self._fitted = alpha.shape, resize(part, (alpha.shape[0], alpha.shape[1])) if is_held else part
+        return held[1]
 
 
 def _box(plane: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ def described(data: bytes) -> dict[str, str]:
     texts: dict[str, list[str]] = {"key": [], "value": []}
     for name, text in _texts("model", memoryview(data), count()):
         if (name == "operator" and text not in OPERATORS) or (name == "domain" and text not in ("", "ai.onnx")):
-            raise ValueError(f"it has the {name} {text[:40]!r}, which faceparse export never writes; export it anew")
+            raise ValueError(f"it has the {name} {text[:40]!r}, which is not among those that are run")
         if name in texts:
             texts[name].append(text)
     return dict(zip(texts["key"], texts["value"], strict=True))

@@ -128,7 +128,7 @@ MUTATIONS = (
     Mutation(
         "a header of any length is read",
         "faceparse/checkpoint.py",
-        "        _check_header(path)\n",
+        "        check_header(path)\n",
         "",
         "tests/test_hostile_weights.py::test_a_header_longer_than_any_is_not_read",
     ),
