@@ -242,6 +242,7 @@ RUNS = ("alone", "shared")
 LOSS, SCORE = ("epoch", "train_loss", "val_loss", "lr"), ("val_iou", "val_dice")
 
 
+@pytest.mark.soak
 def test_a_training_in_which_a_process_fails_ends_and_goes_on_to_the_result_of_one_process(failed: Failed) -> None:
     folders = failed.folder
     assert failed.status != 0 and failed.err.count("error: 7.jpg: the disk is gone\n") == 1
