@@ -86,12 +86,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def compare_ways(args: argparse.Namespace, paths: list[Path], scratch: Path) -> None:
     ours = at_size("face", args.size)
-    heavy = torchvision.models.segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=2)
     ways: dict[str, tuple[int, Callable[[], None]]] = {
         "test.py": (len(paths), lambda: ask(ours, paths, scratch / "test.py")),
         "smp": (len(paths), plain_loop(as_smp(), ours.preprocess, paths, scratch / "smp")),
     }
     if few := paths[: args.slow]:
+        heavy = torchvision.models.segmentation.deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=2)
         ways["torchvision"] = len(few), plain_loop(Logits(heavy), ours.preprocess, few, scratch / "torchvision")
     (scratch / "asked").mkdir()
     for path in paths:

@@ -92,19 +92,11 @@ def over(cutout: np.ndarray, background: np.ndarray) -> np.ndarray:
     return cv2.blendLinear(cv2.cvtColor(cutout, cv2.COLOR_RGBA2RGB), background, alpha, 1 - alpha)
 
 
-def blurred(picture: np.ndarray, alpha: np.ndarray, percent: float) -> np.ndarray:
-    """The background out of focus, uint8 (H, W, 3) RGB, without the subject's colours running into it.
+def _out_of_focus(picture: np.ndarray, alpha: np.ndarray, percent: float) -> np.ndarray:
+    """The picture out of focus, without the subject's colours: float32 (h, w, 3), smaller; or the picture itself.
 
     `percent` is the blur's standard deviation in percent of the picture's longer side; 0 leaves the picture sharp.
     """
-    small, view = _out_of_focus(picture, alpha, percent), np.empty_like(picture)
-    for rows in _bands(alpha.shape):
-        view[rows] = cv2.convertScaleAbs(_enlarged(small, alpha.shape, rows))
-    return view
-
-
-def _out_of_focus(picture: np.ndarray, alpha: np.ndarray, percent: float) -> np.ndarray:
-    """What `blurred` answers, float32 (h, w, 3) and smaller; the picture itself where it stays sharp."""
     sigma = max(alpha.shape) * percent / 100
     if sigma == 0:
         return picture
@@ -117,7 +109,8 @@ def _out_of_focus(picture: np.ndarray, alpha: np.ndarray, percent: float) -> np.
 class Background:
     """What a subject is laid over: `blur`, a colour `#rrggbb`, a picture file, or nothing, `transparent`.
 
-    `blur` is the strength of the first, as `blurred` takes it. Raises ValueError for anything else.
+    `blur` is the strength of the first, its standard deviation in percent of the picture's longer side, 0 for none.
+    Raises ValueError for anything else.
     """
 
     def __init__(self, kind: str, blur: float = 2.0):

@@ -1,4 +1,4 @@
-"""What to say about a word that is none of those expected, and about a package that is not there."""
+"""What to say about a word that is none of those expected, about many names, and about a package that is not there."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ def hint(word: str, choices: Iterable[str], otherwise: str | None = None) -> str
     names = list(choices)
     near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=_ALIKE)
     return f"did you mean {near[0]!r}?" if near else otherwise or f"choose from: {', '.join(names)}"
+
+
+def listed(names: Iterable[str], most: int = 6) -> str:
+    """The first names in order, and how many more there are: "a, b and 3 more"."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return ", ".join(ordered[:most]) + more
 
 
 def not_installed(extra: str, package: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from faceparse import images
-from faceparse.cutout import Background, blurred, cut_out, over, soft_alpha
+from faceparse.cutout import Background, cut_out, over, soft_alpha
 from tests.conftest import draw_face
 
 
@@ -79,14 +79,14 @@ def test_a_blurred_background_does_not_take_the_subjects_colours() -> None:
     alpha = np.zeros((100, 100), np.float32)
     alpha[30:70, 30:70] = 1
     picture[alpha == 1] = (255, 0, 0)
-    assert np.abs(blurred(picture, alpha, 5).astype(int)[alpha == 0] - 90).max() <= 2
+    assert np.abs(Background("blur", 5).behind(picture, alpha).astype(int)[alpha == 0] - 90).max() <= 2
 
 
 def test_the_blur_grows_with_its_strength_and_0_is_none() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
     nobody = np.zeros((100, 200), np.float32)
-    assert np.array_equal(blurred(noise, nobody, 0), noise)
-    contrast = [blurred(noise, nobody, percent).std() for percent in (0, 0.5, 2, 8)]
+    assert np.array_equal(Background("blur", 0).behind(noise, nobody), noise)
+    contrast = [Background("blur", percent).behind(noise, nobody).std() for percent in (0, 0.5, 2, 8)]
     assert contrast == sorted(contrast, reverse=True)
     assert contrast[-1] < 5
 
@@ -141,7 +141,9 @@ def test_a_large_photo_is_cut_out_in_bands_as_a_small_one_at_once(
 
     def views() -> list[np.ndarray]:
         alpha = soft_alpha(picture, ramp)
-        return [Background(kind).behind(picture, alpha) for kind in kinds] + [blurred(picture, alpha, 1)]
+        return [Background(kind).behind(picture, alpha) for kind in kinds] + [
+            Background("blur", 1).behind(picture, alpha)
+        ]
 
     at_once = views()
     monkeypatch.setattr("faceparse.cutout.BAND_PIXELS", 350)  # seven rows

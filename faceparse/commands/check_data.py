@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from faceparse.commands import Parser, finish
 from faceparse.labels import LABEL_SETS, LabelSet, label_set
+from faceparse.words import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,10 +80,9 @@ def count_lines(pairs: Sequence[Pair], labels: LabelSet) -> list[str]:
     lines = [
         f"{name:<{width}} in {shown[class_id]:>6} pictures" for class_id, name in enumerate(labels.classes) if class_id
     ]
-    empty = [pair.mask for pair in pairs if not pair.classes]
+    empty = [str(pair.mask) for pair in pairs if not pair.classes]
     count = "1 mask is" if len(empty) == 1 else f"{len(empty)} masks are"
-    more = f" and {len(empty) - MOST_EMPTY} more" if len(empty) > MOST_EMPTY else ""
-    named = f": {', '.join(map(str, empty[:MOST_EMPTY]))}{more}" if empty else ""
+    named = f": {listed(empty, MOST_EMPTY)}" if empty else ""
     return [*lines, f"{count} all background{named}"]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from faceparse.commands import Parser, finish, whole_from
 from faceparse.labels import LABEL_SETS, LabelSet, label_set
 from faceparse.models import ARCHITECTURES
+from faceparse.words import listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, rename, compare with the model that the flags describe, and write."""
     from faceparse import checkpoint, runs
     from faceparse.models.states import state_from
-    from faceparse.models.weights import listed, read_state
+    from faceparse.models.weights import read_state
     from faceparse.transforms import Preprocess
 
     check_out(args.file, args.out)
@@ -162,7 +163,7 @@ def check_fit(
     theirs: Mapping[str, Tensor],
 ) -> None:
     """ValueError with the names that are missing, unknown or of another shape, as the file spells them where it can."""
-    from faceparse.models.weights import COUNTER, listed
+    from faceparse.models.weights import COUNTER
 
     spelled = {id(value): key for key, value in theirs.items()}
     missing = [key for key in wanted if key not in ours and not key.endswith(COUNTER)]

@@ -7,7 +7,7 @@ import re
 import struct
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import timm
@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from faceparse.claims import check_header, check_stored
+from faceparse.words import listed
 
 COUNTER = "num_batches_tracked"
 """A batch norm's counter, which files of before 2018 lack and inference does not read."""
@@ -116,13 +117,6 @@ def fill_encoder(
     report += f"; left as they were: {listed(unfit)}" if unfit else ""
     report += f"; passed over: {listed(passed_over + unknown)}" if passed_over or unknown else ""
     print(report, file=sys.stderr)
-
-
-def listed(names: Iterable[str], most: int = 6) -> str:
-    """The first names in order, and how many more there are: "a, b and 3 more"."""
-    ordered = sorted(names)
-    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
-    return ", ".join(ordered[:most]) + more
 
 
 def _names_of_whole(name: str) -> set[str]:
