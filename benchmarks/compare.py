@@ -184,8 +184,8 @@ COMPARISONS = {
     ),
     "ablation": Comparison(
         "One change a row, pooled: Dice on clean held-out faces, IoU there, behind held-out hands, drawn cups and "
-        "microphones, and small on held-out backgrounds; each row has the multiply-adds of the base's training, "
-        "teachers' not counted",
+        "microphones, and small on held-out backgrounds; each row on the base's encoder has the multiply-adds of its "
+        "training, teachers' not counted",
         shared="--labels celebamask --arch fpn --widths 128 64",
         rows={
             "base": SMALL_NET,
@@ -195,7 +195,9 @@ COMPARISONS = {
             "lovasz": f"{SMALL_NET} --loss ce+dice+0.5*lovasz",
             "no-ema": f"{SMALL_NET} --ema 0",
             "rare": f"{SMALL_NET} --rare 0.5",
+            "other-seed": f"{SMALL_NET} --seed 1",
             **{name: f"{SMALL_NET} {flags}" for name, flags in WILD.items()},
+            "hands-own-colours": f"{SMALL_NET} {WILD['hands']} --hand_recolour 0",
             "things": f"{SMALL_NET} --thing_ratio 0.3",
             "larger-teacher": f"{SMALL_NET} --teacher {{rows}}/efficientnet-lite2/best.safetensors",
             "averaged-teachers": f"{SMALL_NET} --teacher {TEACHERS}",
@@ -412,10 +414,11 @@ def do_row(
     result = result_of(comparison, folder, trained)
     if comparison.loss:
         result["scores"].append(soft_loss(weights, places))
+        result["intervals"].append(None)
     if comparison.called_face:
-        result["scores"].append(
-            held_out.share_called_face(places["held_out"] / "hand", folder / comparison.called_face)
-        )
+        called = held_out.share_called_face(places["held_out"] / "hand", folder / comparison.called_face)
+        result["scores"].append(called[0])
+        result["intervals"].append(called[1:])
     images.write_json(folder / "result.json", result)
 
 
@@ -486,6 +489,10 @@ def result_of(comparison: Comparison, folder: Path, trained: Path) -> dict[str, 
     pretrained = {run["settings"]["encoder_weights"] for run in runs} - {"none"}
     return {
         "scores": [reports[test]["classes"][name][measure] for test, name, measure in columns],
+        "intervals": [
+            [reports[test]["classes"][name][f"{measure}_{end}"] for end in ("low", "high")]
+            for test, name, measure in columns
+        ],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds": round(seconds, 1),
         "pretrained": Path(min(pretrained)).name if pretrained else None,
@@ -517,12 +524,17 @@ def markdown(comparison: Comparison, budget: dict[str, int], results: dict[str, 
             lines.append([row, "not yet run", *[""] * (len(heads) + 2)])
             continue
         about = f"{result['parameters'] / 1e6:.2f} M", f"{result['seconds']:.0f}", result["pretrained"] or "nothing"
-        lines.append([row, *map(decimal, result["scores"]), *about])
+        lines.append([row, *map(bounded, result["scores"], result["intervals"]), *about])
     lines += [[row, *map(decimal, scores), "", "", ""] for row, scores in comparison.published.items()]
     settings = ", ".join(f"{key} {value}" for key, value in budget.items())
     shared = f"All rows: `train.py {comparison.shared}`, {settings}. Seconds are those of training and validation."
     told = sorted({told_of(result) for result in results.values()})
     return "\n".join([f"{comparison.about}.\n", *(f"| {' | '.join(line)} |" for line in lines), "", shared, *told, ""])
+
+
+def bounded(score: float | None, ends: Sequence[float | None] | None) -> str:
+    """A score with its 95 % interval, of a bootstrap over the pictures, where there is one."""
+    return f"{decimal(score)} [{decimal(ends[0])}, {decimal(ends[1])}]" if ends else decimal(score)
 
 
 def told_of(result: dict[str, Any]) -> str:

@@ -30,6 +30,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import photos
 from benchmarks.bench_zoom import Scene, add_face, wall
 from faceparse import images, load, metrics
 from faceparse.data.splits import read_split
@@ -104,30 +105,13 @@ def tone(image: np.ndarray, ids: np.ndarray) -> float:
     return ita(image, where(ids, "skin"))
 
 
-def middle(part: np.ndarray) -> complex:
-    """Mean place of the set pixels as x + iy; NaN where there are none."""
-    y, x = np.nonzero(part)
-    return complex(x.mean(), y.mean()) if len(x) else complex(np.nan, np.nan)
-
-
-def eyes(ids: np.ndarray) -> tuple[complex, complex]:
-    """The middle between the eyes, and the way from the right to the left one, which lies to the picture's right."""
-    left, right = (middle(where(ids, name)) for name in ("l_eye", "r_eye"))
-    return (left + right) / 2, left - right
-
-
 def yaw(image: np.ndarray, ids: np.ndarray) -> float:
-    """How far the nose is beside the middle of the eyes, along their line, in distances of the eyes; 0 is frontal.
-
-    NaN where the mask lacks an eye or the nose.
-    """
-    between, step = eyes(ids)
-    return float(abs(((middle(where(ids, "nose")) - between) / step).real))
+    return photos.yaw(ids)
 
 
 def forehead_hair(image: np.ndarray, ids: np.ndarray) -> float:
     """Share of a box around and over the eyes that is hair; NaN where the mask lacks an eye."""
-    between, step = eyes(ids)
+    between, step = photos.eyes(ids)
     if np.isnan(between):
         return np.nan
     y, x = np.indices(ids.shape)

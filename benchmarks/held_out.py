@@ -4,8 +4,8 @@
         --hands_dir HANDS --out data/held_out
 
 Takes the False rows of both splits (HANDS/split.csv for the hands) and runs `hand_generator` on them. Writes to --out:
-faces/ and masks/ (as given), fahand/ and mahand/ (with hands), and hand/, 0/255 masks of what the hands hide of the
-person. With --backgrounds_dir also scene/ and mascene/: each face once more, cut out and made small on a photo without
+faces/ and masks/ (as given), coverings/eye_g, hair and hat (0/255 masks of these classes, of the faces that have them),
+fahand/ and mahand/ (with hands), and hand/, 0/255 masks of what the hands hide of the person. With --backgrounds_dir also scene/ and mascene/: each face once more, cut out and made small on a photo without
 people, most with a plain body, and a tenth of the photos without a face. With --covered also, with 0/255 masks of the
 face, glasses carved out of it: maface/ of faces/, glasses/ and maglasses/ (the faces with glasses alone), covered/ and
 macovered/ (each face once more behind a rectangle). With --spoiled also spoiled/KIND/images and masks:
@@ -36,11 +36,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import objects, photos
-from faceparse import images
+from faceparse import images, metrics
 from faceparse.data.splits import read_split
 from faceparse.labels import CELEBAMASK, FOREGROUND, LabelSet, face_of
 from faceparse.occlusion import cover_with_rectangle, shrink_onto
 from hand_generator.__main__ import main as generate
+
+COVERINGS = ("eye_g", "hair", "hat")
+"""Classes of the true masks that lie over faces and are no face."""
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -70,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     if args.called_face:
         what, other = ("its", args.other) if args.other else ("the hands'", args.out / "hand")
-        print(f"share of {what} pixels called face: {share_called_face(other, args.called_face):.4f}")
+        called, low, high = share_called_face(other, args.called_face)
+        print(f"share of {what} pixels called face: {called:.4f} [{low:.4f}, {high:.4f}]")
         return 0
     copy_held_out(args.faces_split, args.faces_dir, args.out / "faces")
     copy_held_out(args.faces_split, args.masks_dir, args.out / "masks")
@@ -81,6 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         write_covered(args.out, args.seed)
     if args.spoiled:
         write_spoiled(args.out, args.seed)
+    write_coverings(args.out)
     write_objects(args.out, args.objects, args.seed)
     write_photos(args.out, args.photos, args.backgrounds_dir, args.seed)
     return status
@@ -186,6 +191,16 @@ def write_spoiled(out: Path, seed: int) -> None:
             images.write_mask(out / "spoiled" / name / "masks" / f"{path.stem}.png", ids, CELEBAMASK)
 
 
+def write_coverings(out: Path) -> None:
+    """Where each face that has them shows its own glasses, hair or hat, 0/255."""
+    for path in images.list_images(out / "masks"):
+        ids = images.read_mask(path)
+        for name in COVERINGS:
+            there = ids == CELEBAMASK.id(name)
+            if there.any():
+                images.write_mask(out / "coverings" / name / path.name, np.uint8(FOREGROUND) * there)
+
+
 def write_objects(out: Path, count: int, seed: int) -> None:
     """`count` faces behind each kind of thing, other faces for other kinds as far as they go."""
     for number, kind in enumerate(objects.KINDS if count else ()):
@@ -203,14 +218,14 @@ def write_objects(out: Path, count: int, seed: int) -> None:
 
 
 def write_photos(out: Path, count: int, backgrounds_dir: Path, seed: int) -> None:
-    """`count` whole photos of each kind."""
+    """`count` whole photos of each kind for which there are people."""
     if not count:
         return
     pairs = [images.read_pair(path, out / "masks" / f"{path.stem}.png") for path in images.list_images(out / "faces")]
-    people = [pair for pair in pairs if photos.fits(pair[1])]
     backgrounds = [images.read_rgb(path) for path in images.list_images(backgrounds_dir)]
     for number, (name, kind) in enumerate(photos.KINDS.items()):
-        for at in range(count):
+        people = [pair for pair in pairs if photos.suits(kind, pair[1])]
+        for at in range(count if len(people) >= kind.faces[0] else 0):
             rng = np.random.default_rng([seed, number, at])
             crowd = rng.permutation(len(people))[: int(rng.integers(kind.faces[0], kind.faces[1] + 1))]
             background = backgrounds[int(rng.integers(len(backgrounds)))]
@@ -238,14 +253,19 @@ class Composed:
             images.write_mask(self.folder / part / f"{self.name}.png", np.uint8(FOREGROUND) * there)
 
 
-def share_called_face(others: Path, predicted: Path) -> float:
-    """Pooled over all pictures: of the pixels of `others`, 0/255 masks, those that the masks in `predicted` call it."""
-    called = total = 0
+def share_called_face(others: Path, predicted: Path) -> tuple[float, float, float]:
+    """Pooled over all pictures: of the pixels of `others`, 0/255 masks, those that the masks in `predicted` call it.
+
+    Then the lower and upper end of its 95 % interval, of a bootstrap over the pictures.
+    """
+    counts = []
     for path in images.list_images(others):
         other = images.read_mask(path) > 0
-        called += np.count_nonzero(other & (images.read_mask(predicted / path.name) > 127))
-        total += np.count_nonzero(other)
-    return called / max(1, total)
+        called = np.count_nonzero(other & (images.read_mask(predicted / path.name) > 127))
+        counts.append((called, np.count_nonzero(other)))
+    (called, total), sums = np.sum(counts, axis=0), metrics.resampled(np.array(counts))
+    low, high = metrics.interval(sums[:, 0] / np.maximum(sums[:, 1], 1))
+    return float(called / max(total, 1)), float(low), float(high)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ from faceparse.labels import CELEBAMASK, face_of
 SIDE = 640
 """The longer side of a photo, pixels."""
 
+PROFILE = 0.12
+"""From which `yaw` on a head counts as turned away: half, or nearly in profile."""
+
 
 BODY = (
     (0.2, -0.15),
@@ -41,7 +44,7 @@ class Kind:
     """How many faces, how high as a share of the picture's height, turned by how many degrees to either side.
 
     `cut`: the middle of the face lies near the picture's border. `bare`: the body shows its skin from the neck down.
-    `headless`: the face is beyond the upper border.
+    `headless`: the face is beyond the upper border. `profile`: the head is turned away, see `PROFILE`.
     """
 
     faces: tuple[int, int] = (1, 1)
@@ -50,6 +53,7 @@ class Kind:
     cut: bool = False
     bare: bool = False
     headless: bool = False
+    profile: bool = False
 
 
 KINDS = {
@@ -61,6 +65,7 @@ KINDS = {
     "chest": Kind(heights=(0.12, 0.35), bare=True),
     "headless": Kind(heights=(0.3, 0.6), bare=True, headless=True),
     "none": Kind(faces=(0, 0)),
+    "profile": Kind(profile=True),
 }
 
 Person = tuple[np.ndarray, np.ndarray]
@@ -77,12 +82,38 @@ class Photo:
     bare: np.ndarray
 
 
+def suits(kind: Kind, ids: np.ndarray) -> bool:
+    """Whether a person can be shown in a photo of that kind."""
+    return fits(ids) and (not kind.profile or yaw(ids) >= PROFILE)
+
+
 def fits(ids: np.ndarray) -> bool:
     """Whether a person is whole but for the lower part, so that no straight edge gives the paste away."""
     height, width = ids.shape
     upper = ids[: int(0.6 * height), [0, -1]]
     straight = np.count_nonzero(ids[0]) < 0.3 * width and np.count_nonzero(upper) < 0.3 * height
     return straight and bool(face_of(ids, ids=True).any())
+
+
+def eyes(ids: np.ndarray) -> tuple[complex, complex]:
+    """The middle between the eyes, and the way from the right to the left one, which lies to the picture's right."""
+    left, right = (middle(ids == CELEBAMASK.id(name)) for name in ("l_eye", "r_eye"))
+    return (left + right) / 2, left - right
+
+
+def middle(part: np.ndarray) -> complex:
+    """Mean place of the set pixels as x + iy; NaN where there are none."""
+    y, x = np.nonzero(part)
+    return complex(x.mean(), y.mean()) if len(x) else complex(np.nan, np.nan)
+
+
+def yaw(ids: np.ndarray) -> float:
+    """How far the nose is beside the middle of the eyes, along their line, in distances of the eyes; 0 is frontal.
+
+    NaN where the mask lacks an eye or the nose.
+    """
+    between, step = eyes(ids)
+    return float(abs(((middle(ids == CELEBAMASK.id("nose")) - between) / step).real))
 
 
 def compose(kind: Kind, people: list[Person], background: np.ndarray, rng: np.random.Generator) -> Photo:

@@ -2,3 +2,6 @@
 
 STYLE_NAMES = ("natural", "plain")
 """The keys of `paste.STYLES`, default first, readable without importing numpy."""
+
+RECOLOUR_CHANCE = 0.5
+"""Natural style: share of the hands whose colour is moved toward the face's."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from hand_generator import RECOLOUR_CHANCE
+
 PLAIN_SHARE = 0.5
 """Plain style: longer side of the turned hand, as a share of the picture's shorter side."""
 
@@ -23,9 +25,6 @@ COVER_RANGE = (0.05, 0.70)
 
 TURN = 45.0
 """Natural style: a given angle is changed by up to this many degrees, so that four right angles make every angle."""
-
-RECOLOUR_CHANCE = 0.5
-"""Natural style: share of the hands whose colour is moved toward the face's."""
 
 _SIZES, _PLACES = 4, 8  # tries before the place nearest to the wanted cover is taken
 
@@ -99,13 +98,14 @@ def paste_natural(
     rng: np.random.Generator,
     angle: float | None = None,
     face: np.ndarray | None = None,
+    recolour: float = RECOLOUR_CHANCE,
 ) -> Pasted:
     """The hand at the face's size, over a part of the face, often in its colour, with a soft edge.
 
     `image` uint8 (H, W, 3) RGB, `mask` uint8 (H, W) of 0/255 or ids. `face`, bool (H, W), is where the face is (None:
     where the mask is not 0). `angle` None means any; a given one is changed by up to `TURN` degrees. The hand hides a
-    share of the face within `COVER_RANGE` where the face has enough pixels. ValueError for an empty hand and a
-    face-less mask.
+    share of the face within `COVER_RANGE` where the face has enough pixels. `recolour` is the chance that its colours
+    are moved toward those of the face. ValueError for an empty hand and a face-less mask.
     """
     face = _face_of(mask, face)
     hand = _tight(hand)
@@ -113,7 +113,7 @@ def paste_natural(
     hand, place = _placed(hand, face, angle, rng)
     # Eroded by a pixel, so that the feather that turning and blurring add stays at the outline.
     alpha = cv2.erode(_alpha(hand.mask), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    colours = _recoloured(_without_fringe(hand, place.scale), image, face, rng)
+    colours = _recoloured(_without_fringe(hand, place.scale), image, face, rng, recolour)
     sigma = _matching_blur(colours, alpha, image, face)
     # Premultiplied by alpha, so that neither turning nor blurring mixes the hand's old background into its edge.
     layer = _turned(cv2.merge([cv2.copyTo(colours, alpha), alpha]), angle)
@@ -226,9 +226,9 @@ def _without_fringe(hand: Hand, scale: float) -> Hand:
     return Hand(cv2.copyTo(known, fringe.view(np.uint8), hand.image.copy()), hand.mask, hand.name)
 
 
-def _recoloured(hand: Hand, image: np.ndarray, face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The hand's picture a little lighter or darker, and by `RECOLOUR_CHANCE` moved toward the colours of the face."""
-    light, matched, amount = rng.uniform(0.88, 1.12), rng.random() < RECOLOUR_CHANCE, rng.uniform(0.6, 1.0)
+def _recoloured(hand: Hand, image: np.ndarray, face: np.ndarray, rng: np.random.Generator, chance: float) -> np.ndarray:
+    """The hand's picture a little lighter or darker, and by `chance` moved toward the colours of the face."""
+    light, matched, amount = rng.uniform(0.88, 1.12), rng.random() < chance, rng.uniform(0.6, 1.0)
     mean, spread = _colour(hand.image, hand.mask)
     gain, target = 1.0, mean
     if matched:

@@ -83,8 +83,8 @@ def test_rows_are_trained_scored_kept_and_put_beside_the_published_one(
     assert [row[0] for row in (one, two)] == ["one", "two"] and two[1] == "not yet run" and len(two) == len(one)
     assert one[-1] == "nothing" and published[16:20] == [".151", ".828", ".744", ".753"]
     scores = json.loads((folder / "one" / "clean" / "scores.json").read_text())
-    dices = [scores["classes"][name]["dice"] for name in head[1:20]]
-    assert scores["scored"] == 4 and one[1:20] == [compare.decimal(dice) for dice in dices]
+    dices = [[scores["classes"][name][f"dice{end}"] for end in ("", "_low", "_high")] for name in head[1:20]]
+    assert scores["scored"] == 4 and one[1:20] == [compare.bounded(dice, ends) for dice, *ends in dices]
     assert "| one |" in capsys.readouterr().out
 
     assert ran == ["train.py", "test.py"]
@@ -233,7 +233,7 @@ def test_the_ablation_trains_in_stages_learns_from_other_rows_and_flips_without_
     taught = json.loads((folder / "larger-teacher" / "run.json").read_text())[0]["settings"]
     assert taught["teacher"] == [str(folder / "efficientnet-lite2" / "best.safetensors")]
     called = held_out.share_called_face(folder / "held_out" / "hand", folder / "base" / "hands")
-    assert results["base"]["scores"][-1] == called
+    assert (results["base"]["scores"][-1], *results["base"]["intervals"][-1]) == called
 
 
 def test_a_share_of_the_pictures_is_taken_evenly_and_none_of_those_that_are_scored_on(tmp_path: Path) -> None:

@@ -38,8 +38,9 @@ def test_the_same_seed_composes_the_same_files(drawn: Path) -> None:
         {p.relative_to(drawn / out): p.read_bytes() for p in (drawn / out).rglob("*.*")} for out in ("one", "two")
     )
     assert one == two
-    for kinds, place in ((objects.KINDS, "objects"), (photos.KINDS, "photos")):
-        assert {path.name for path in (drawn / "one" / place).iterdir()} == set(kinds)
+    seen = {*photos.KINDS} - {"profile"}  # nobody drawn looks aside
+    for kinds, place in (({*objects.KINDS}, "objects"), (seen, "photos")):
+        assert {path.name for path in (drawn / "one" / place).iterdir()} == kinds
         for kind in kinds:
             for part in ("images", "masks", "person", "other"):
                 assert len(list((drawn / "one" / place / kind / part).iterdir())) == 2, (kind, part)
@@ -119,6 +120,16 @@ def test_photos_have_faces_of_their_kinds_size_or_none(drawn: Path) -> None:
     assert all(person.mean() > 0.1 for person in people)
 
 
+def test_a_head_in_profile_has_its_nose_beside_the_eyes() -> None:
+    _, ids = draw_face(1, 256)
+    nose = ids == CELEBAMASK.id("nose")
+    eyes = [np.argwhere(ids == CELEBAMASK.id(eye))[:, 1].mean() for eye in ("r_eye", "l_eye")]
+    aside = np.where(nose, SKIN, ids)
+    aside[np.roll(nose, round(0.2 * (eyes[1] - eyes[0])), axis=1)] = CELEBAMASK.id("nose")
+    assert photos.suits(photos.KINDS["large"], ids) and photos.suits(photos.KINDS["large"], aside)
+    assert not photos.suits(photos.KINDS["profile"], ids) and photos.suits(photos.KINDS["profile"], aside)
+
+
 def test_a_bare_chest_is_of_the_person_and_not_of_the_face(drawn: Path) -> None:
     for path in images.list_images(drawn / "one" / "photos" / "chest" / "masks"):
         face = images.read_mask(path) > 0
@@ -138,7 +149,22 @@ def test_the_share_called_face_is_of_one_kinds_pixels(
     images.write_mask(tmp_path / "called" / "0.png", called)
     flags = ["--out", "nowhere", "--other", str(tmp_path / "other"), "--called_face", str(tmp_path / "called")]
     assert held_out.main(flags) == 0
-    assert capsys.readouterr().out == "share of its pixels called face: 0.2500\n"
+    assert capsys.readouterr().out == "share of its pixels called face: 0.2500 [0.2500, 0.2500]\n"
+
+
+def test_the_share_called_face_has_an_interval_over_the_pictures(tmp_path: Path) -> None:
+    """Of two pictures, one called wholly and one not at all: half of the pixels, and any draw may have but one kind."""
+    for name, value in (("0", 255), ("1", 0)):
+        images.write_mask(tmp_path / "other" / f"{name}.png", np.full((4, 4), 255, np.uint8))
+        images.write_mask(tmp_path / "called" / f"{name}.png", np.full((4, 4), value, np.uint8))
+    assert held_out.share_called_face(tmp_path / "other", tmp_path / "called") == (0.5, 0.0, 1.0)
+
+
+def test_what_covers_a_face_in_the_data_itself_is_laid_out_where_it_is(drawn: Path) -> None:
+    for path in images.list_images(drawn / "one" / "coverings" / "hair"):
+        truth = images.read_mask(drawn / "masks" / path.name)
+        assert ((images.read_mask(path) > 0) == (truth == HAIR)).all()
+    assert not (drawn / "one" / "coverings" / "eye_g").exists()  # nobody drawn wears glasses
 
 
 def test_photos_need_backgrounds(capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,20 +163,25 @@ def test_plain_stays_inside_the_picture_at_one_size_wherever_it_falls(drawn_face
     assert all(p.x >= 0 and p.y >= 0 for p in pasted)
 
 
-def test_the_colour_moves_toward_the_skin_in_about_half_of_the_cases() -> None:
+@pytest.mark.parametrize(
+    ("chance", "least", "most"), [({}, 35, 65), ({"recolour": 0.0}, 0, 0), ({"recolour": 1.0}, 100, 100)]
+)
+def test_the_colour_moves_toward_the_skin_in_half_of_the_cases_or_as_asked(
+    chance: dict[str, float], least: int, most: int
+) -> None:
     image, face = np.full((160, 160, 3), (60, 90, 120), np.uint8), np.zeros((160, 160), np.uint8)
     image[:] = (230, 170, 140)
     cv2.circle(face, (80, 80), 50, 255, -1)
     dark = draw_hand((90, 60, 45))
     skin, moved = np.array((230, 170, 140)), 0
     for seed in range(100):
-        pasted = paste_natural(image, face, dark, rng(seed))
+        pasted = paste_natural(image, face, dark, rng(seed), **chance)
         core = cv2.erode(pasted.hand.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
         distance = np.linalg.norm(pasted.image[core].mean(axis=0) - skin) / np.linalg.norm(
             np.array((90, 60, 45)) - skin
         )
         moved += distance < 0.7
-    assert 35 <= moved <= 65
+    assert least <= moved <= most
 
 
 def test_nothing_of_the_old_background_shines_through_at_the_edge() -> None:

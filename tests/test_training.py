@@ -442,6 +442,7 @@ def test_flags_that_contradict_each_other_are_refused(folders: Path) -> None:
         ["--fahand_dir", "x"],
         ["--hand_ratio", "0.5"],
         ["--hands_dir", "x", "--hand_ratio", "1.5"],
+        ["--fahand_dir", "x", "--mahand_dir", "x", "--hand_recolour", "0.5"],
         ["--size", "8"],
         ["--scale", "0", "0"],
         ["--lr", "-1"],

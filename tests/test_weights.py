@@ -35,6 +35,7 @@ def test_a_file_is_under_10_mb_and_says_what_it_is(name: str) -> None:
     loaded = checkpoint.load(name)
     assert loaded.labels is LABEL_SETS[name]
     assert (loaded.design.architecture, loaded.design.encoder) == ("fpn", "mobilenetv2_100")
+    assert sum(parameter.numel() for parameter in loaded.model.parameters()) <= 5_000_000
     assert "train.py" in loaded.about["command"] and DATA[name] in loaded.about["data"]
     assert loaded.about["licence"].startswith("non-commercial research")
 

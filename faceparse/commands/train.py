@@ -303,7 +303,8 @@ def load_batches(
     if hands_a_batch == 0 and share > 0 and has_hands:
         hands_a_batch = 1  # every batch holds its share, however small
     backgrounds = args.background_ratio if data.backgrounds else 0.0
-    wild = Wild(args.shape_ratio, args.rectangle_ratio, args.thing_ratio, backgrounds, args.nobody_ratio)
+    ratios = args.shape_ratio, args.rectangle_ratio, args.thing_ratio, backgrounds, args.nobody_ratio
+    wild = Wild(*ratios, args.hand_recolour)
     augment = replace(Augment(args.size, scale=tuple(args.scale)), **dict(args.augment))
     pictures, memory = len(data.training) + len(data.with_hands), args.cache // local_count()
     cache = PictureCache(pictures, memory) if memory else None
@@ -358,7 +359,7 @@ def restore(
 def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     """What must stay the same when a training goes on, in plain types."""
     names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
-    names += ["hand_ratio", "shape_ratio", "rectangle_ratio", "thing_ratio", "background_ratio"]
+    names += ["hand_ratio", "hand_recolour", "shape_ratio", "rectangle_ratio", "thing_ratio", "background_ratio"]
     names += ["nobody_ratio", "rare", "soft_targets", "teachers", "distill", "teacher_flip", "compile"]
     return {name: getattr(args, name) for name in names} | data.counts()
 

@@ -12,6 +12,7 @@ from faceparse.commands import Parser, whole_from
 from faceparse.distributed import launcher, local_count
 from faceparse.labels import LABEL_SETS, OF_CELEBAMASK
 from faceparse.models import ARCHITECTURES
+from hand_generator import RECOLOUR_CHANCE
 
 DEFAULT_ARCH, DEFAULT_ENCODER = "fpn", "mobilenetv2_100"
 STRIDES = ", ".join(f"{name} {a.output_stride}" for name, a in ARCHITECTURES.items() if a.output_stride < 32)
@@ -70,6 +71,13 @@ def create_parser() -> Parser:
         metavar="SHARE",
         type=share,
         help="share of each batch that shows a hand, 0 to 1 (default: one picture of each batch)",
+    )
+    data.add_argument(
+        "--hand_recolour",
+        metavar="SHARE",
+        type=share,
+        help="share of the hands of --hands_dir whose colours are moved toward those of the face, 0 to 1 "
+        f"(default: {RECOLOUR_CHANCE})",
     )
     data.add_argument(
         "--backgrounds_dir",
@@ -335,6 +343,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("give either --fahand_dir and --mahand_dir, or --hands_dir")
     if args.hand_ratio is not None and not (args.fahand_dir or args.hands_dir):
         parser.error("--hand_ratio needs hands: give --fahand_dir and --mahand_dir, or --hands_dir")
+    if args.hand_recolour is not None and not args.hands_dir:
+        parser.error("--hand_recolour needs --hands_dir")
+    args.hand_recolour = RECOLOUR_CHANCE if args.hand_recolour is None else args.hand_recolour
     if args.background_ratio is not None and not args.backgrounds_dir:
         parser.error("--background_ratio needs --backgrounds_dir")
     if args.nobody_ratio and not args.backgrounds_dir:

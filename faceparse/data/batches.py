@@ -20,6 +20,7 @@ from faceparse.images import covering, read_pair
 from faceparse.labels import CELEBAMASK, FOREGROUND, IGNORE, LabelSet, face_of
 from faceparse.occlusion import cover_with_rectangle, cover_with_shape, cover_with_thing, shrink_onto
 from faceparse.transforms import Augment, Preprocess, letterbox
+from hand_generator import RECOLOUR_CHANCE
 from hand_generator.paste import paste_natural
 
 
@@ -41,6 +42,8 @@ class Wild:
     things: float = 0.0
     backgrounds: float = 0.0
     nobody: float = 0.0
+    recolour: float = RECOLOUR_CHANCE
+    """Of the hands pasted on the fly."""
 
 
 Change = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
@@ -107,7 +110,8 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         """Unchanged where there is no face."""
         if not face.any():
             return image, mask
-        pasted = paste_natural(image, mask, self.data.hands[int(rng.integers(len(self.data.hands)))], rng, face=face)
+        hand = self.data.hands[int(rng.integers(len(self.data.hands)))]
+        pasted = paste_natural(image, mask, hand, rng, face=face, recolour=self.wild.recolour)
         return pasted.image, pasted.mask
 
     def _add_background(
