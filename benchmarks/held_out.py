@@ -5,11 +5,12 @@
 
 Takes the False rows of both splits (HANDS/split.csv for the hands) and runs `hand_generator` on them. Writes to --out:
 faces/ and masks/ (as given), coverings/eye_g, hair and hat (0/255 masks of these classes, of the faces that have them),
-fahand/ and mahand/ (with hands), and hand/, 0/255 masks of what the hands hide of the person. With --backgrounds_dir also scene/ and mascene/: each face once more, cut out and made small on a photo without
-people, most with a plain body, and a tenth of the photos without a face. With --covered also, with 0/255 masks of the
-face, glasses carved out of it: maface/ of faces/, glasses/ and maglasses/ (the faces with glasses alone), covered/ and
-macovered/ (each face once more behind a rectangle). With --spoiled also spoiled/KIND/images and masks:
-the faces in other colours, blurred, coded as small poor JPEGs, and turned, see `SPOILED` below.
+fahand/ and mahand/ (with hands), and hand/, 0/255 masks of what the hands hide of the person. With --backgrounds_dir
+also scene/ and mascene/: each face once more, cut out and made small on a photo without people, most with a plain body,
+and a tenth of the photos without a face. With --covered also, with 0/255 masks of the face, glasses carved out of it:
+maface/ of faces/, glasses/ and maglasses/ (the faces with glasses alone), covered/ and macovered/ (each face once more
+behind a rectangle). With --spoiled also spoiled/KIND/images and masks: the faces in other colours, blurred, coded as
+small poor JPEGs, and turned, see `SPOILED` below.
 
 `--objects N` and `--photos N` lay out N pictures of each kind of `benchmarks/objects.py` and `benchmarks/photos.py`, in
 OUT/objects/KIND and OUT/photos/KIND: images/; masks/, 19-class ids where things lie over faces, 0/255 of the face in

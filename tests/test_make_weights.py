@@ -26,6 +26,7 @@ def test_the_card_has_the_training_of_every_bundled_file_and_each_stage_parses()
         assert args.resume and args.weights_dir == stage.run and not args.runs_dir
         assert stage.run.is_relative_to(OUT / "runs")
         assert args.faces_dir.is_relative_to(OUT / "data") or args.faces_dir.is_relative_to(DATA)
+        assert not stage.last or (args.licence == "non-commercial research" and args.data_note)
         assert args.init is None or args.init in made  # of a stage before it, never the file that is shipped
         made |= {stage.run / "best.safetensors"} | ({OUT / f"{stage.weights}.safetensors"} if stage.last else set())
 
