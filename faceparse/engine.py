@@ -25,13 +25,14 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 class Pass:
     """How far a pass through the pictures has come: steps done, pictures learnt from, the sum of their losses.
 
-    `seed` is that of what the model draws along the way: dropout.
+    `seed` is that of what the model draws along the way: dropout. `seconds` were spent until its state was last kept.
     """
 
     seed: int = 0
     steps: int = 0
     pictures: int = 0
     total_loss: float = 0.0
+    seconds: float = 0.0
 
     @property
     def loss(self) -> float:

@@ -399,6 +399,28 @@ def test_a_loss_that_is_not_finite_stops_and_names_its_pictures(
     assert state["epoch"] == 0 and state["along"]["steps"] == 2 and state["along"]["pictures"] == 4
 
 
+def test_an_epoch_that_was_interrupted_has_the_seconds_before_as_well(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def nan_at_the_second(log_p: torch.Tensor, target: torch.Tensor, ranks: Ranks) -> torch.Tensor:
+        calls.append(0)
+        return cross_entropy(log_p, target, ranks) * (float("nan") if len(calls) == 2 else 1.0)
+
+    monkeypatch.setitem(losses.LOSSES, "ce", nan_at_the_second)
+    flags = ["--epochs", "1", "--loss", "ce", "--save_minutes", "0"]
+    assert train(folders, *flags) == 1
+    path = folders / "run" / "last.state.pt"
+    state = checkpoint.load_state(path)
+    assert state["along"]["steps"] == 1 and state["along"]["seconds"] > 0
+    state["along"]["seconds"] += 1000
+    checkpoint.save_state(path, state)
+    assert train(folders, *flags, "--resume") == 0
+    (row,) = csv.DictReader((folders / "run" / "curves.csv").read_text().splitlines())
+    assert float(row["seconds"]) > 1000
+
+
 def test_a_step_that_is_not_finite_can_be_left_out(
     folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

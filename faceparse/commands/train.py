@@ -127,8 +127,8 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
     for epoch in range(finished, args.epochs):
         along = along if epoch == finished else engine.Pass()
         along.seed, draws.epoch, draws.first = args.seed + epoch * len(batches), epoch, along.steps
-        start = kept = time.perf_counter()
-        left_out = 0
+        kept = time.perf_counter()
+        start, left_out = kept - along.seconds, 0
         with journal.epoch_progress(epoch, args.epochs, len(batches), along.steps) as tell:
             for step in engine.train_one_epoch(
                 replica,
@@ -150,6 +150,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
                     not_finite(args, step.loss, left_out, names_of(draws, data, along.steps - 1))
                 tell(step.loss)
                 if time.perf_counter() - kept > args.save_minutes * 60:
+                    along.seconds = time.perf_counter() - start
                     keep(STATE, epoch, along)
                     kept = time.perf_counter()
         val_loss, confusion = engine.evaluate(
