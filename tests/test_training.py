@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import faceparse
 from faceparse import checkpoint, images, losses
-from faceparse.commands.train import main
+from faceparse.commands.train import foreground_mean, main
 from faceparse.commands.train_flags import AUGMENTATIONS
 from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, ValidationFaces, Wild
 from faceparse.data.folder import Pair, TrainingData, find_pairs, repeat_factors, split_pairs, to_ids
@@ -23,6 +23,7 @@ from faceparse.distributed import Ranks
 from faceparse.engine import Pass, create_average, create_optimizer, create_schedule, train_one_epoch
 from faceparse.labels import CELEBAMASK, FACE, HAIR, IGNORE, PERSON
 from faceparse.losses import cross_entropy
+from faceparse.metrics import Confusion
 from faceparse.models import create_model
 from faceparse.transforms import Augment, Preprocess
 from tests.conftest import draw_face
@@ -419,6 +420,17 @@ def test_an_epoch_that_was_interrupted_has_the_seconds_before_as_well(
     assert train(folders, *flags, "--resume") == 0
     (row,) = csv.DictReader((folders / "run" / "curves.csv").read_text().splitlines())
     assert float(row["seconds"]) > 1000
+
+
+def test_epochs_are_compared_by_the_classes_that_the_validation_pictures_have() -> None:
+    """Of 8 pixels 4 are of class 1, half of which are found: IoU .5; class 2 is seen in one, and is in none."""
+    confusion = Confusion(3)
+    confusion.add(np.array([1, 1, 0, 0, 0, 0, 0, 2]), np.array([1, 1, 1, 1, 0, 0, 0, 0]))
+    assert confusion.iou()[1:].tolist() == [0.5, 0.0]
+    assert foreground_mean(confusion.iou(), confusion) == 0.5
+    nobody = Confusion(3)
+    nobody.add(np.array([0, 2]), np.array([0, 0]))
+    assert foreground_mean(nobody.iou(), nobody) == 0.0
 
 
 def test_a_step_that_is_not_finite_can_be_left_out(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from faceparse.data.batches import BatchesWithHands
     from faceparse.data.folder import TrainingData
     from faceparse.engine import Pass
+    from faceparse.metrics import Confusion
     from faceparse.models.segmenter import Segmenter
     from faceparse.runs import Run
     from faceparse.transforms import Preprocess
@@ -160,8 +161,8 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
             "epoch": epoch + 1,
             "train_loss": along.loss,
             "val_loss": val_loss,
-            "val_iou": foreground_mean(confusion.iou()),
-            "val_dice": foreground_mean(confusion.dice()),
+            "val_iou": foreground_mean(confusion.iou(), confusion),
+            "val_dice": foreground_mean(confusion.dice(), confusion),
             "lr": optimizer.param_groups[-1]["lr"],
             "seconds": time.perf_counter() - start,
         }
@@ -376,12 +377,13 @@ def about(args: argparse.Namespace, row: dict[str, float], data: TrainingData) -
     }
 
 
-def foreground_mean(scores: np.ndarray) -> float:
-    """Mean over the classes that occur, the background left out; 0 where none does."""
-    import numpy as np
+def foreground_mean(scores: np.ndarray, confusion: Confusion) -> float:
+    """Mean over the classes that the truth has, the background left out; 0 where it has none.
 
-    present = scores[1:][np.isfinite(scores[1:])]
-    return float(present.mean()) if len(present) else 0.0
+    One that is predicted alone does not count: epochs are compared, and it would count in some of them.
+    """
+    true = confusion.sums()[2][1:] > 0
+    return float(scores[1:][true].mean()) if true.any() else 0.0
 
 
 def say(text: str) -> None:
