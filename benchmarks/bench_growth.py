@@ -7,7 +7,7 @@ and the loading of weights; its memory is the peak over what the process held be
 
     pictures    a folder of so many, 512x512 and 128 px to the network, from file to file as `test.py` does it
     network     one picture of so many pixels a side, the network sees all of them
-    photo       one photo of so many megapixels, from file to file in 19 classes; the network sees it at 384 px
+    photo       one photo of so many megapixels, from file to file in 19 classes; the network sees its own size
     classes     one picture, 512x512, for an untrained network of so many classes
 """
 

@@ -524,7 +524,7 @@ def markdown(comparison: Comparison, budget: dict[str, int], results: dict[str, 
             lines.append([row, "not yet run", *[""] * (len(heads) + 2)])
             continue
         about = f"{result['parameters'] / 1e6:.2f} M", f"{result['seconds']:.0f}", result["pretrained"] or "nothing"
-        lines.append([row, *map(bounded, result["scores"], result["intervals"]), *about])
+        lines.append([row, *map(bounded, result["scores"], result.get("intervals", [None] * len(heads))), *about])
     lines += [[row, *map(decimal, scores), "", "", ""] for row, scores in comparison.published.items()]
     settings = ", ".join(f"{key} {value}" for key, value in budget.items())
     shared = f"All rows: `train.py {comparison.shared}`, {settings}. Seconds are those of training and validation."
@@ -534,7 +534,9 @@ def markdown(comparison: Comparison, budget: dict[str, int], results: dict[str, 
 
 def bounded(score: float | None, ends: Sequence[float | None] | None) -> str:
     """A score with its 95 % interval, of a bootstrap over the pictures, where there is one."""
-    return f"{decimal(score)} [{decimal(ends[0])}, {decimal(ends[1])}]" if ends else decimal(score)
+    if ends is None or score is None:
+        return decimal(score)
+    return f"{decimal(score)} [{decimal(ends[0])}, {decimal(ends[1])}]"
 
 
 def told_of(result: dict[str, Any]) -> str:

@@ -226,7 +226,10 @@ def write_photos(out: Path, count: int, backgrounds_dir: Path, seed: int) -> Non
     backgrounds = [images.read_rgb(path) for path in images.list_images(backgrounds_dir)]
     for number, (name, kind) in enumerate(photos.KINDS.items()):
         people = [pair for pair in pairs if photos.suits(kind, pair[1])]
-        for at in range(count if len(people) >= kind.faces[0] else 0):
+        if len(people) < kind.faces[0]:
+            print(f"no photos of the kind {name}: none of the faces suits it", file=sys.stderr)
+            continue
+        for at in range(count):
             rng = np.random.default_rng([seed, number, at])
             crowd = rng.permutation(len(people))[: int(rng.integers(kind.faces[0], kind.faces[1] + 1))]
             background = backgrounds[int(rng.integers(len(backgrounds)))]

@@ -26,6 +26,7 @@ from faceparse.losses import cross_entropy
 from faceparse.metrics import Confusion
 from faceparse.models import create_model
 from faceparse.transforms import Augment, Preprocess
+from hand_generator.paste import Hand
 from tests.conftest import draw_face
 
 SMALL = [
@@ -485,6 +486,23 @@ def test_flags_that_contradict_each_other_are_refused(folders: Path) -> None:
     ):
         with pytest.raises(SystemExit):
             train(folders, *flags)
+
+
+def test_hands_take_on_the_colours_of_the_face_as_often_as_told(folders: Path) -> None:
+    """A blue hand: with its own colours some pixel stays blue, with the face's none is."""
+    pairs = find_pairs(folders / "faces", folders / "masks", FACE)
+    blue = np.zeros((40, 30, 3), np.uint8) + np.array([0, 0, 255], np.uint8)
+    data = TrainingData(pairs, pairs, hands=[Hand(blue, np.ones((40, 30), bool))])
+    still = Augment(64, flip=0, rotation=0, scale=(1, 1), shift=0, brightness=0, contrast=0, saturation=0, tint=0)
+    still = dataclasses.replace(still, grey=0, blur=0, jpeg=0)
+    preprocess = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+    def mean_blueness(recolour: float) -> float:
+        faces = TrainingFaces(data, FACE, still, preprocess, Wild(recolour=recolour))
+        pictures = [faces[Draw(i % len(pairs), True, (i,))][0] for i in range(12)]
+        return float(torch.stack([picture[2] - picture[0] for picture in pictures]).clamp(min=0).mean())
+
+    assert mean_blueness(0.0) > 1.5 * mean_blueness(1.0)
 
 
 def test_shapes_and_backgrounds_are_switched_on_by_their_shares(folders: Path) -> None:

@@ -35,7 +35,14 @@ if TYPE_CHECKING:
 STATE, NON_FINITE = "last.state.pt", "non_finite.state.pt"
 """Files in the run folder: what a training goes on from, and where it was when a step was not finite."""
 
-LATER = {"thing_ratio": 0.0, "nobody_ratio": 0.0, "teachers": [], "teacher_flip": False, "compile": False}
+LATER = {
+    "hand_recolour": 0.5,
+    "thing_ratio": 0.0,
+    "nobody_ratio": 0.0,
+    "teachers": [],
+    "teacher_flip": False,
+    "compile": False,
+}
 """What a state was trained with that was saved before a recipe told it."""
 
 MOST_LEFT_OUT = 20
@@ -306,7 +313,7 @@ def load_batches(
         hands_a_batch = 1  # every batch holds its share, however small
     backgrounds = args.background_ratio if data.backgrounds else 0.0
     ratios = args.shape_ratio, args.rectangle_ratio, args.thing_ratio, backgrounds, args.nobody_ratio
-    wild = Wild(*ratios, args.hand_recolour)
+    wild = Wild(*ratios, recolour=args.hand_recolour)
     augment = replace(Augment(args.size, scale=tuple(args.scale)), **dict(args.augment))
     pictures, memory = len(data.training) + len(data.with_hands), args.cache // local_count()
     cache = PictureCache(pictures, memory) if memory else None
