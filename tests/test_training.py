@@ -401,16 +401,20 @@ def test_a_loss_that_is_not_finite_stops_and_names_its_pictures(
     assert state["epoch"] == 0 and state["along"]["steps"] == 2 and state["along"]["pictures"] == 4
 
 
-def test_an_epoch_that_was_interrupted_has_the_seconds_before_as_well(
-    folders: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def nan_at_the_second_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss `ce`, but for its second call, which is not finite."""
     calls: list[int] = []
 
-    def nan_at_the_second(log_p: torch.Tensor, target: torch.Tensor, ranks: Ranks) -> torch.Tensor:
+    def sometimes_nan(log_p: torch.Tensor, target: torch.Tensor, ranks: Ranks) -> torch.Tensor:
         calls.append(0)
         return cross_entropy(log_p, target, ranks) * (float("nan") if len(calls) == 2 else 1.0)
 
-    monkeypatch.setitem(losses.LOSSES, "ce", nan_at_the_second)
+    monkeypatch.setitem(losses.LOSSES, "ce", sometimes_nan)
+
+
+@pytest.mark.usefixtures("nan_at_the_second_step")
+def test_an_epoch_that_was_interrupted_has_the_seconds_before_as_well(folders: Path) -> None:
     flags = ["--epochs", "1", "--loss", "ce", "--save_minutes", "0"]
     assert train(folders, *flags) == 1
     path = folders / "run" / "last.state.pt"
@@ -434,16 +438,8 @@ def test_epochs_are_compared_by_the_classes_that_the_validation_pictures_have() 
     assert foreground_mean(nobody.iou(), nobody) == 0.0
 
 
-def test_a_step_that_is_not_finite_can_be_left_out(
-    folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-
-    def sometimes_nan(log_p: torch.Tensor, target: torch.Tensor, ranks: Ranks) -> torch.Tensor:
-        calls.append(0)
-        return cross_entropy(log_p, target, ranks) * (float("nan") if len(calls) == 2 else 1.0)
-
-    monkeypatch.setitem(losses.LOSSES, "ce", sometimes_nan)
+@pytest.mark.usefixtures("nan_at_the_second_step")
+def test_a_step_that_is_not_finite_can_be_left_out(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(folders, "--epochs", "1", "--loss", "ce", "--non_finite", "skip") == 0
     assert "left out" in capsys.readouterr().err
     weights = checkpoint.load(folders / "run" / "last.safetensors").model.state_dict()
