@@ -29,8 +29,9 @@ FOCUS = 2.0
 OHEM_P, OHEM_SHARE = 0.7, 1 / 16
 """`ohem`: pixels count whose true class has less than this probability, and at least this share of all, the hardest."""
 
-LOVASZ_PIXELS = 1 << 12
-"""`lovasz`: about so many pixels of a picture are looked at, in a grid: it has to sort them, once a class."""
+LOVASZ_PIXELS, LOVASZ_SHARE = 1 << 11, 1 / 32
+"""`lovasz` looks at a grid of at most about so many pixels of a picture and this share of a batch, but for batches of
+fewer pixels than one picture may have: it has to sort them, once a class."""
 
 
 def cross_entropy(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
@@ -57,10 +58,9 @@ def soft_binary_cross_entropy(log_p: Tensor, target: Tensor, ranks: Ranks = ALON
 
 def _binary_cross_entropy(log_p: Tensor, target: Tensor, ranks: Ranks, smoothing: float) -> Tensor:
     classes, counts = log_p.shape[1], target != IGNORE
-    log_not_p = (-torch.expm1(log_p)).clamp(min=1e-7).log()
-    low = smoothing / classes
-    everywhere = (low * log_p + (1 - low) * log_not_p).sum(dim=1)  # as if no class were the true one
-    at_truth = (1 - smoothing) * (_of_truth(log_p, target) - _of_truth(log_not_p, target))
+    low, log_true = smoothing / classes, _of_truth(log_p, target)
+    everywhere = low * log_p.sum(dim=1) + (1 - low) * _log_not(log_p).sum(dim=1)  # as if no class were the true one
+    at_truth = (1 - smoothing) * (log_true - _log_not(log_true))
     total = ranks.total(((everywhere + at_truth) * counts).sum())
     return -total / (classes * ranks.total(counts.sum()).clamp(min=1))
 
@@ -115,20 +115,31 @@ def lovasz(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:
 
     Berman et al. 2018, https://arxiv.org/abs/1705.08790.
     """
-    step = max(1, int((target[0].numel() / LOVASZ_PIXELS) ** 0.5))
+    step = _lovasz_step(ranks.count * len(target), target[0].numel())
     log_p, target = (ranks.together(values[..., ::step, ::step]) for values in (log_p, target))
     counts = target != IGNORE
-    p, ids = log_p.movedim(1, -1)[counts].exp(), target[counts]  # (N, K), (N,)
-    losses = [_lovasz_of_class(p[:, k], ids == k) for k in ids.unique().tolist()]
-    return torch.stack(losses).mean() if losses else log_p.sum() * 0
+    ids = target[counts]  # (N,)
+    classes = ids.unique()  # (C,)
+    if not len(classes):
+        return log_p.sum() * 0
+    p = log_p.movedim(1, 0)[:, counts][classes].exp()  # (C, N)
+    is_class = ids == classes[:, None]
+    errors, order = (is_class.to(p.dtype) - p).abs().sort(dim=1, descending=True)
+    truth = is_class.gather(1, order).to(p.dtype)
+    missed, size = truth.cumsum(1), truth.sum(1, keepdim=True)
+    jaccard = 1 - (size - missed) / (size + (1 - truth).cumsum(1))  # of the first n errors, for every n
+    return (errors * torch.diff(jaccard, prepend=jaccard.new_zeros(len(classes), 1))).sum(1).mean()
 
 
-def _lovasz_of_class(p: Tensor, is_class: Tensor) -> Tensor:
-    errors, order = (is_class.to(p.dtype) - p).abs().sort(descending=True)
-    truth = is_class[order].to(p.dtype)
-    missed = truth.cumsum(0)
-    jaccard = 1 - (truth.sum() - missed) / (truth.sum() + (1 - truth).cumsum(0))  # of the first n errors, for every n
-    return errors @ torch.diff(jaccard, prepend=jaccard.new_zeros(1))
+def _lovasz_step(pictures: int, pixels: int) -> int:
+    """Every how many rows and columns `lovasz` looks at, of so many pictures of so many pixels each."""
+    most = min(pictures * LOVASZ_PIXELS, max(LOVASZ_PIXELS, pictures * pixels * LOVASZ_SHARE))
+    return max(1, int((pictures * pixels / most) ** 0.5))
+
+
+def _log_not(log_p: Tensor) -> Tensor:
+    """log p -> log(1 - p), 1e-7 at least of 1 - p; `expm1` would be closer where p is near 1, and costs 15 times it."""
+    return (1 - log_p.exp()).clamp(min=1e-7).log()
 
 
 def _known(target: Tensor) -> Tensor:

@@ -100,6 +100,20 @@ def test_lovasz_looks_at_a_grid_of_a_large_picture(monkeypatch: pytest.MonkeyPat
     assert thinned.item() == pytest.approx(lovasz(log_p[..., ::2, ::2], target[..., ::2, ::2]).item())
 
 
+@pytest.mark.parametrize(
+    ("pictures", "side", "every"),
+    [
+        (16, 64, 5),  # 65,536 pixels, of which a 32nd is 2048: every 32nd, or each way every 5.66th
+        (8, 512, 11),  # 262,144 a picture, of which 2048 is a 128th: each way every 11.3th
+        (1, 32, 1),  # 1024 pixels are few
+    ],
+)
+def test_lovasz_looks_at_a_share_of_a_batch_so_that_its_cost_does_not_grow_as_pictures_shrink(
+    pictures: int, side: int, every: int
+) -> None:
+    assert losses._lovasz_step(pictures, side * side) == every
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_falls_as_the_truth_becomes_likelier_and_has_a_gradient(name: str) -> None:
     target, loss = torch.randint(0, 3, (2, 8, 8), generator=torch.Generator().manual_seed(0)), create_loss(name)
