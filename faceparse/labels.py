@@ -208,9 +208,12 @@ def label_set(name: str) -> LabelSet:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f'{name}: not a label set; it holds {{"classes": ["background", ...]}}') from error
     try:
-        return described(shape)
+        labels = described(shape)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name}: {error}") from error
+    if labels.source is not None:
+        raise ValueError(f'{name}: {labels.name!r} with these classes is a set of the package; give "name" another')
+    return labels
 
 
 def described(shape: dict[str, Any]) -> LabelSet:
@@ -222,10 +225,10 @@ def described(shape: dict[str, Any]) -> LabelSet:
     name, classes, colours, mirrors = (shape[key] for key in ("name", "classes", "colours", "mirrors"))
     counts = f"{len(classes)} classes with {len(colours)} colours and {len(mirrors)} mirrored pairs"
     are_few = isinstance(classes, list) and 1 < len(classes) <= IGNORE  # first: nothing is done a million times
-    are_names = are_few and all(isinstance(it, str) and len(it) <= MAX_NAME for it in (name, *classes))
+    are_names = are_few and all(isinstance(it, str) and _is_name(it) for it in (name, *classes))
     if not are_names or len(set(classes)) < len(classes):
         rule = f"classes are 2 to {IGNORE} different names, the background first"
-        raise ValueError(f"{counts}: {rule}; a name, of the set too, has at most {MAX_NAME} characters")
+        raise ValueError(f"{counts}: {rule}; a name, of the set too, has at most {MAX_NAME} characters of Unicode")
     are_rgb = len(colours) == len(classes) and all(len(colour) == 3 for colour in colours)
     if not are_rgb or not all(isinstance(it, int) and 0 <= it <= 255 for colour in colours for it in colour):
         raise ValueError(f"{counts}: colours are [R, G, B], each 0 to 255, one for every class")
@@ -236,6 +239,11 @@ def described(shape: dict[str, Any]) -> LabelSet:
     labels = LabelSet(name, tuple(classes), tuple(map(tuple, colours)), tuple(map(tuple, mirrors)))
     known = LABEL_SETS.get(name)
     return known if known is not None and known.classes == labels.classes else labels
+
+
+def _is_name(text: str) -> bool:
+    """Whether it is short, and can be written: half of a surrogate pair, which JSON can spell, can't, nor be drawn."""
+    return len(text) <= MAX_NAME and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _own_colour(class_id: int) -> tuple[int, ...]:

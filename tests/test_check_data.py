@@ -69,6 +69,14 @@ def test_every_fault_is_named_and_a_training_names_the_first(folders: Path, caps
         find_pairs(folders / "faces", masks, FACE)
 
 
+def test_a_mask_of_0_and_255_among_class_ids_is_a_fault(folders: Path) -> None:
+    masks = folders / "masks"
+    images.write_mask(masks / "1.png", np.tile(np.uint8([[0, 255]]), (64, 32)))
+    images.write_mask(masks / "2.png", np.full((64, 64), 255, np.uint8))
+    told = [fault for fault in examine(folders / "faces", masks, FACE)[1] if "is ignored beside class ids" in fault]
+    assert [fault.split(":")[0] for fault in told] == [str(masks / "1.png"), str(masks / "2.png")]
+
+
 def test_a_copy_in_another_part_is_found_though_it_is_smaller_and_coded_anew(
     folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -156,6 +156,8 @@ def test_a_set_of_ones_own_comes_from_a_file(tmp_path: Path) -> None:
         ('{"classes": ["a", "b"], "mirrors": [["a", "c"]]}', "mirrors are pairs of its classes"),
         ('{"classes": ["a", "b"], "mirrors": [[["a"], "b"]]}', "mirrors are pairs of its classes"),
         ('{"classes": ["a", "b", "c"], "mirrors": [["a", "b"], ["b", "c"]]}', "each class in one pair"),
+        ('{"classes": ["a", "\\udcff"]}', "characters of Unicode"),
+        ('{"name": "hair", "classes": ["background", "hair"]}', 'is a set of the package; give "name" another'),
     ],
 )
 def test_a_file_that_is_no_label_set_is_named_with_the_mend(tmp_path: Path, text: str, fault: str) -> None:

@@ -21,7 +21,7 @@ from faceparse import images, metrics, predictor
 from faceparse.commands import test as command
 from faceparse.commands.score_pictures import draw_confusion
 from faceparse.commands.scoring import WORST, Scores
-from faceparse.labels import CELEBAMASK, FACE, LabelSet
+from faceparse.labels import CELEBAMASK, FACE, LABEL_SETS, LabelSet
 from faceparse.metrics import Boundary, Confusion
 from tests.conftest import draw_face
 
@@ -309,6 +309,32 @@ def test_truth_may_be_a_jpeg_or_class_ids(tmp_path: Path, labels_in_use: list[La
     Image.fromarray(half).save(tmp_path / "truth/a.jpg", quality=60)
     assert score(tmp_path) == 0
     assert scored(tmp_path)["classes"]["face"]["iou"] == 1
+
+
+def test_truth_of_0_and_1_that_shows_none_of_the_class_is_named(
+    tmp_path: Path, labels_in_use: list[LabelSet], capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels_in_use[0] = LABEL_SETS["hair"]
+    write(tmp_path, "1", ids("hh.."), np.array([[1, 1, 0, 0]], np.uint8))
+    assert score(tmp_path) == 1
+    told = "1.png: holds 1, which is skin, and no true mask shows hair; write masks of 0 and 1 as 0 and 255"
+    assert told in capsys.readouterr().err
+    write(tmp_path, "2", ids("hh.."), ids("hh.."))  # others show hair: the first may well be all skin
+    assert score(tmp_path) == 0
+
+
+def test_truth_of_two_kinds_is_named_for_255_means_two_things(
+    tmp_path: Path, labels_in_use: list[LabelSet], capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels_in_use[0] = LABEL_SETS["hair"]
+    write(tmp_path, "1", ids("hh.."), ids("hh.."))
+    write(tmp_path, "2", ids("hh.."), ids("ii.."))
+    assert score(tmp_path) == 1
+    told = "2.png: holds only 0 and 255, which is foreground, but 255 is ignored beside class ids, as in 1.png"
+    assert told in capsys.readouterr().err
+    (tmp_path / "truth" / "2.png").unlink()
+    (tmp_path / "in" / "2.png").unlink()
+    assert score(tmp_path) == 0
 
 
 def test_ignored_pixels_do_not_count(tmp_path: Path) -> None:

@@ -79,6 +79,20 @@ def test_a_spreadsheets_mark_and_empty_lines_do_no_harm(tmp_path: Path) -> None:
     assert read_split(tmp_path / "split.csv") == {"1": "train", "2": "test"}
 
 
+@pytest.mark.parametrize(("row", "name"), [("1.jpg,Flase", "1.jpg"), ("1,Flase", "1"), ("1.jpg", "1.jpg")])
+def test_a_heading_is_passed_over_and_a_slip_in_the_first_row_is_not(tmp_path: Path, row: str, name: str) -> None:
+    (tmp_path / "split.csv").write_text("name,part\n2.jpg,False\n")
+    assert read_split(tmp_path / "split.csv") == {"2": "test"}
+    (tmp_path / "split.csv").write_text(f"{row}\n2.jpg,False\n")
+    with pytest.raises(ValueError, match=f"line 1: expected name,True or name,False, got '{name}"):
+        read_split(tmp_path / "split.csv")
+
+
+def test_names_without_a_pictures_suffix_keep_what_follows_their_dot(tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_text("img.001,True\nimg.002,False\nimg.003.JPG,val\n")
+    assert read_split(tmp_path / "split.csv") == {"img.001": "train", "img.002": "test", "img.003": "val"}
+
+
 def test_a_picture_in_two_parts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "split.csv").write_text("1.jpg,True\n1.jpg,True\n1.png,False\n")
     with pytest.raises(ValueError, match="line 3: 1 is in train already"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,8 +12,8 @@ from faceparse import images, metrics
 from faceparse.commands.places import Place
 from faceparse.commands.score_pictures import Shown, side_by_side
 from faceparse.commands.score_report import MEASURES, Report
-from faceparse.data.folder import is_binary, to_ids
-from faceparse.labels import FOREGROUND, LabelSet
+from faceparse.data.folder import highest_id, is_binary, to_ids, two_kinds
+from faceparse.labels import FOREGROUND, JPEG_SUFFIXES, LabelSet
 from faceparse.metrics import Boundary, Confusion, ratio
 
 WORST = 8
@@ -23,10 +24,15 @@ _ROWS, _BOUNDARY, _SEEN = 9, slice(3, 7), 8  # of a picture's counts, see `Score
 
 @dataclass(frozen=True)
 class Measured:
-    """What one mask comes to: its confusion, its counts as in `Scores.counts`, its view; or the problem with it."""
+    """What one mask comes to: its confusion, its counts as in `Scores.counts`, its view; or the problem with it.
+
+    `highest` is the highest class id of the true mask at `truth`, None where that is 0/255.
+    """
 
     problem: str = ""
     missing: bool = False
+    truth: Path = Path()
+    highest: int | None = None
     pixels: np.ndarray | None = None
     counts: np.ndarray | None = None
     shown: Shown | None = None
@@ -44,12 +50,16 @@ class Scores:
         mean over the foreground; it has a Dice alone."""
         self.worst: list[Shown] = []
         self.missing = 0
+        self.kinds: dict[int | None, Path] = {}
+        """`Measured.highest` -> the first true mask of it, JPEGs left out."""
 
     def add(self, measured: Measured) -> list[str]:
         """Count one mask; the problem, one sentence, that keeps it from being counted."""
         self.missing += measured.missing
         if measured.pixels is None or measured.counts is None:
             return [measured.problem]
+        if measured.truth.suffix.lower() not in JPEG_SUFFIXES:
+            self.kinds.setdefault(measured.highest, measured.truth)
         self.confusion.counts += measured.pixels
         self.counts.append(measured.counts)
         if measured.shown and self._is_among_worst(measured.shown.score):
@@ -64,7 +74,7 @@ class Scores:
         if place.truth is None:
             return Measured(f"{place.picture}: no true mask with this stem in --masks_path", missing=True)
         try:
-            truth = self._read_truth(place, mask.shape)
+            truth, highest = self._read_truth(place, mask.shape)
         except ValueError as error:  # unreadable, of another size, or with ids out of range
             return Measured(str(error))
         ids = mask // FOREGROUND if self.labels.is_binary else mask
@@ -74,14 +84,26 @@ class Scores:
         shown = None
         if self._is_among_worst(score):  # of those added so far: later there are more
             shown = Shown(place.picture, score, side_by_side(picture, truth, ids, self.labels))
-        return Measured(pixels=pixels, counts=counts, shown=shown)
+        return Measured(truth=place.truth, highest=highest, pixels=pixels, counts=counts, shown=shown)
 
     def join(self, later: Scores) -> None:
         """Add what was counted elsewhere, of pictures that come after these, as if they had been added here."""
         self.confusion.counts += later.confusion.counts
         self.counts += later.counts
         self.missing += later.missing
+        self.kinds = later.kinds | self.kinds
         self.worst = sorted([*self.worst, *later.worst], key=lambda one: one.score)[:WORST]
+
+    def doubts(self) -> list[str]:
+        """What speaks against the true masks as a whole, a sentence each."""
+        found, ids = [], {highest: path for highest, path in self.kinds.items() if highest}
+        if ids and None in self.kinds:
+            found.append(two_kinds(self.kinds[None], next(iter(ids.values()))))
+        if list(ids) == [1] and self.labels.is_binary and not self.confusion.sums()[2][1]:
+            wanted, one = self.labels.classes[1], (self.labels.source or self.labels).classes[1]
+            mend = f"write masks of 0 and 1 as 0 and {FOREGROUND}"
+            found.append(f"{ids[1]}: holds 1, which is {one}, and no true mask shows {wanted}; {mend}")
+        return found
 
     def report(self) -> Report:
         """The scores of all masks added, with intervals from a bootstrap over the pictures."""
@@ -93,12 +115,16 @@ class Scores:
         summary |= _with_bounds(_set_scores(whole), _set_scores(drawn), np.array(len(self.counts)))
         return Report(self.labels, len(self.counts), self.missing, classes, summary, self.confusion.counts, self.worst)
 
-    def _read_truth(self, place: Place, mask_hw: tuple[int, ...]) -> np.ndarray:
-        """uint8 (h, w) ids of the label set; the picture may be a whole number of times larger."""
+    def _read_truth(self, place: Place, mask_hw: tuple[int, ...]) -> tuple[np.ndarray, int | None]:
+        """uint8 (h, w) ids of the label set, and `Measured.highest`.
+
+        The picture may be a whole number of times larger.
+        """
         assert place.truth is not None
         values = images.read_mask(place.truth)
         images.check_sizes(place.picture, mask_hw, place.truth, values.shape)
-        return to_ids(values, self.labels, is_binary(place.truth, values, self.labels))
+        binary = is_binary(place.truth, values, self.labels)
+        return to_ids(values, self.labels, binary), None if binary else highest_id(values)
 
     def _count(self, ids: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
         """Confusion and counts of one picture; its mean Dice over the foreground classes that it or its truth has."""

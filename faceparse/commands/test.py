@@ -214,7 +214,8 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
             scores.join(other_scores)
     seconds = time.perf_counter() - start
     scored = scores.report() if scores and ranks.is_first else None
-    if scored:
+    if scores and scored:
+        problems += scores.doubts()
         if not args.json:
             print(scored.table())
         scored.save(args.save_path, places, others)

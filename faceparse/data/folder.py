@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from faceparse import images
 from faceparse.data.splits import read_split
-from faceparse.labels import FOREGROUND, IGNORE, LabelSet, holds_ids
+from faceparse.labels import FOREGROUND, IGNORE, JPEG_SUFFIXES, LabelSet, holds_ids
 from hand_generator.hands import pairs_in, read_hands
 from hand_generator.paste import Hand
 
@@ -83,7 +83,7 @@ def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
             "give PNGs of class ids"
         )
     known = labels.source or labels
-    highest = int((mask * (mask != IGNORE)).max())
+    highest = highest_id(mask)
     if highest >= len(known):
         if labels.is_binary and labels.source is None and mask.max() > 127:
             return True
@@ -93,6 +93,17 @@ def is_binary(path: Path, mask: np.ndarray, labels: LabelSet) -> bool:
             f"{known.name!r} has ids 0 to {len(known) - 1} (and {IGNORE}, ignored){mend}"
         )
     return False
+
+
+def highest_id(mask: np.ndarray) -> int:
+    """The highest class id in a mask of ids, uint8 (H, W), `IGNORE` aside."""
+    return int((mask * (mask != IGNORE)).max())
+
+
+def two_kinds(binary: Path, ids: Path) -> str:
+    """What is wrong with two masks of one set, of which one, not a JPEG, is 0/255 and the other holds class ids."""
+    ignored = f"holds only 0 and {FOREGROUND}, which is foreground, but {IGNORE} is ignored beside class ids, as in"
+    return f"{binary}: {ignored} {ids.name}; give masks of one kind"
 
 
 def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = False) -> list[Pair]:
@@ -114,7 +125,7 @@ def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool =
 def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = False) -> tuple[list[Pair], list[str]]:
     """The sound pairs of two folders, in name order, and a sentence about every fault, which names the file.
 
-    Faults are missing masks, files that can't be read, sizes that do not fit, ids out of range. Every mask is read,
+    Faults are missing masks, files that can't be read, sizes that do not fit, ids out of range, 0/255 among class ids. Every mask is read,
     unless picture and mask are of the size and date that `CHECKED` in the folder of the masks remembers. Raises
     FileNotFoundError for empty folders.
     """
@@ -146,6 +157,7 @@ def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = Fa
     faults = [f"{path}: no mask with this stem in {masks_dir}" for path in lonely]
     factors = [answer[2] for answer in sound.values()]
     usual = max(set(factors), key=factors.count, default=1)
+    with_ids = next((masks_dir / name for name, answer in sound.items() if not answer[3] and answer[4]), None)
     checked = []
     for (image, mask_path), answer in zip(pairs, found, strict=True):
         if isinstance(answer, str):
@@ -155,6 +167,8 @@ def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = Fa
                 f"{mask_path}: its picture {image} is {answer[2]} times as large, "
                 f"the others are {usual} times as large; resize one"
             )
+        elif with_ids and answer[3] and mask_path.suffix.lower() not in JPEG_SUFFIXES:
+            faults.append(two_kinds(mask_path, with_ids))
         else:
             checked.append(Pair(image, mask_path, answer[3], frozenset(answer[4])))
     return checked, faults

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceparse.images import write_csv
+from faceparse.images import IMAGE_SUFFIXES, write_csv
 
 SPLIT_WORDS = {"true": "train", "train": "train", "val": "val", "false": "test", "test": "test"}
 """What the second column of a split file may say: True and False are the words of the published ones."""
@@ -22,7 +22,8 @@ PARTS = ("train", "val", "test")
 def read_split(path: Path) -> dict[str, str]:
     """Stem -> "train", "val" or "test" from CSV rows `name,True|False` or `name,train|val|test`.
 
-    Raises FileNotFoundError, and ValueError for other rows and for a picture in two parts.
+    The first row may be a heading: its first word is no picture's and no number. Raises FileNotFoundError, and
+    ValueError for other rows and for a picture in two parts.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of a split")
@@ -32,11 +33,13 @@ def read_split(path: Path) -> dict[str, str]:
             for number, row in enumerate(csv.reader(file), 1):
                 if not "".join(row).strip():
                     continue
+                name = Path(row[0].strip())
+                stem = name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name
                 if len(row) < 2 or row[1].strip().lower() not in SPLIT_WORDS:
-                    if number == 1:
+                    if number == 1 and stem == name.name and not stem.isdecimal():
                         continue  # a heading
                     raise ValueError(f"{path}, line {number}: expected name,True or name,False, got {','.join(row)!r}")
-                stem, part = Path(row[0].strip()).stem, SPLIT_WORDS[row[1].strip().lower()]
+                part = SPLIT_WORDS[row[1].strip().lower()]
                 if parts.setdefault(stem, part) != part:
                     raise ValueError(f"{path}, line {number}: {stem} is in {parts[stem]} already; keep one of the rows")
     except csv.Error as error:
