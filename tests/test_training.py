@@ -162,15 +162,28 @@ def test_init_with_other_classes_keeps_everything_but_the_head_of_those(
     assert "loaded, but for the head of face, which is new; left out: the head of skin" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("flag", "value"), [("--labels", "hair"), ("--size", "96"), ("--seed", "1"), ("--val_share", "0.5")]
-)
-def test_resuming_with_another_recipe_is_refused(
-    folders: Path, flag: str, value: str, capsys: pytest.CaptureFixture[str]
+def test_resuming_with_another_recipe_or_other_pictures_is_refused(
+    folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(folders, "--epochs", "1", masks="ids") == 0
-    assert train(folders, "--epochs", "2", "--resume", flag, value, masks="ids") == 1
-    assert "resume with the flags in its run.json" in capsys.readouterr().err
+    names = [path.name for path in images.list_images(folders / "faces")]
+    splits = folders / "a.csv", folders / "b.csv"
+    for split, kept in zip(splits, (names[0], names[1]), strict=True):  # as many pictures, but others
+        split.write_text("".join(f"{name},{'val' if name == kept else 'train'}\n" for name in names))
+    begun = ["--epochs", "1", "--split", str(splits[0])]
+    assert train(folders, *begun, masks="ids") == 0
+    for change in (
+        "--labels hair",
+        "--size 96",
+        "--seed 1",
+        f"--split {splits[1]}",
+        "--loss focal",
+        "--lr 0.5",
+        "--augment rotation=90",
+        "--ema 0.5",
+    ):
+        assert train(folders, *begun, "--epochs", "2", "--resume", *change.split(), masks="ids") == 1
+        assert "resume with the flags in its run.json" in capsys.readouterr().err
+    assert train(folders, *begun, "--epochs", "2", "--resume", masks="ids") == 0
 
 
 def test_the_output_stride_is_kept_in_the_weights_file(folders: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -100,6 +101,7 @@ def train(args: argparse.Namespace, ranks: Ranks) -> int:
     faces = ValidationFaces(data.validation, labels, preprocess)
     mine = range(len(faces))[ranks.share(len(faces), args.batch_size)]  # whole batches, so that their losses are alike
     validation = DataLoader(Subset(faces, mine), args.batch_size, **workers(args, device))
+    iter(validation)  # its workers are forked while this process is small: they keep a copy of what it holds then
     say(
         f"{data.counts()}; {design.architecture} on {design.encoder}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {device}"
@@ -370,7 +372,10 @@ def recipe(args: argparse.Namespace, data: TrainingData) -> dict[str, Any]:
     names = ["labels", "arch", "encoder", "output_stride", "widths", "size", "batch_size", "seed"]
     names += ["hand_ratio", "hand_recolour", "shape_ratio", "rectangle_ratio", "thing_ratio", "background_ratio"]
     names += ["nobody_ratio", "rare", "soft_targets", "teachers", "distill", "teacher_flip", "compile"]
-    return {name: getattr(args, name) for name in names} | data.counts()
+    names += ["scale", "augment", "loss", "lr", "encoder_lr", "weight_decay", "warmup", "ema", "clip_norm"]
+    parts = [[pair.image.name for pair in part] for part in (data.training, data.validation)]
+    split = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
+    return {name: getattr(args, name) for name in names} | data.counts() | {"split": split}
 
 
 def about(args: argparse.Namespace, row: dict[str, float], data: TrainingData) -> dict[str, str]:

@@ -125,9 +125,9 @@ def find_pairs(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool =
 def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = False) -> tuple[list[Pair], list[str]]:
     """The sound pairs of two folders, in name order, and a sentence about every fault, which names the file.
 
-    Faults are missing masks, files that can't be read, sizes that do not fit, ids out of range, 0/255 among class ids. Every mask is read,
-    unless picture and mask are of the size and date that `CHECKED` in the folder of the masks remembers. Raises
-    FileNotFoundError for empty folders.
+    Faults are missing masks, files that can't be read, sizes that do not fit, ids out of range, 0/255 among class ids.
+    Every mask is read, unless picture and mask are of the size and date that `CHECKED` in the folder of the masks
+    remembers. Raises FileNotFoundError for empty folders.
     """
     pairs, lonely = images.pair_by_stem(images_dir, masks_dir)
     whole = masks_dir / CHECKED
