@@ -536,6 +536,21 @@ def test_shapes_and_backgrounds_are_switched_on_by_their_shares(folders: Path) -
     assert sum(face_pixels(Wild(backgrounds=1.0))) < 0.6 * sum(plain)  # at most .7 of the size, .49 of the pixels
 
 
+def test_what_is_laid_over_a_face_stays_when_the_person_is_cut_out_onto_a_background(folders: Path) -> None:
+    """A blue hand over drawn faces, each person cut out or the whole picture, onto green: blue is left in all."""
+    pairs = find_pairs(folders / "faces", folders / "ids", CELEBAMASK)
+    green, blue = (np.zeros((64, 64, 3), np.uint8) + np.uint8(colour) for colour in ((0, 255, 0), (0, 0, 255)))
+    data = TrainingData(pairs, pairs, hands=[Hand(blue, np.ones((64, 64), bool))], backgrounds=[green])
+    still = Augment(64, flip=0, rotation=0, scale=(1, 1), shift=0, brightness=0, contrast=0, saturation=0, tint=0)
+    still = dataclasses.replace(still, grey=0, blur=0, jpeg=0)
+    preprocess = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    faces = TrainingFaces(data, CELEBAMASK, still, preprocess, Wild(backgrounds=1.0, recolour=0.0))
+    seen = [faces[Draw(i % len(pairs), True, (i,))] for i in range(20)]
+    with_people = [image for image, ids in seen if ids.any()]
+    assert len(with_people) > 10
+    assert all(((image[2] > 1.5 * image[1]) & (image[2] > 1.5 * image[0])).any() for image in with_people)
+
+
 def test_faces_can_be_shrunk_onto_backgrounds_in_training(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images.write_rgb(folders / "scenes" / "park.jpg", np.full((40, 90, 3), 90, np.uint8))
     assert train(folders, "--backgrounds_dir", str(folders / "scenes"), "--shape_ratio", "0.5") == 0

@@ -83,11 +83,14 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         changes += [cover_with_shape] if rng.random() < self.wild.shapes else []
         changes += [cover_with_rectangle] if rng.random() < self.wild.rectangles else []
         changes += [cover_with_thing] if self.wild.things and rng.random() < self.wild.things else []
-        changes += [partial(self._add_background, pair)] if rng.random() < self.wild.backgrounds else []
-        changes += [self._show_nobody] if self.wild.nobody and rng.random() < self.wild.nobody else []
+        shrunk = rng.random() < self.wild.backgrounds
+        nobody = self.wild.nobody > 0 and rng.random() < self.wild.nobody
         read = partial(self._read, pair)
         number = draw.index + (len(self.data.training) if ready_made else 0)
         image, mask = self.cache.get(number, read) if self.cache else read()
+        person = None if pair.binary or ready_made else mask > 0  # before anything is laid over them
+        changes += [partial(self._add_background, person)] if shrunk else []
+        changes += [self._show_nobody] if nobody else []
         for change in changes:
             image, mask = change(image, mask, self._face(pair, mask), rng)
         target = mask if self.soft_targets else to_ids(mask, self.labels, pair.binary)
@@ -115,12 +118,17 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
         return pasted.image, pasted.mask
 
     def _add_background(
-        self, pair: Pair, image: np.ndarray, mask: np.ndarray, face: np.ndarray, rng: np.random.Generator
+        self,
+        person: np.ndarray | None,
+        image: np.ndarray,
+        mask: np.ndarray,
+        face: np.ndarray,
+        rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Half of the time the whole picture, half of the time the person cut out of it, where the ids tell."""
+        """Half of the time the whole picture, half of the time the `person` cut out of it, where that is known."""
         background = self._background(rng)
-        cut_out = not pair.binary and rng.random() < 0.5
-        shown = mask > 0 if cut_out else np.ones(mask.shape, bool)
+        cut_out = person is not None and rng.random() < 0.5
+        shown = person if person is not None and cut_out else np.ones(mask.shape, bool)
         return shrink_onto(background, image, mask, face, shown, rng)
 
     def _show_nobody(
