@@ -38,8 +38,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import objects, photos
 from faceparse import images, metrics
+from faceparse.commands import finish
 from faceparse.data.splits import read_split
-from faceparse.labels import CELEBAMASK, FOREGROUND, LabelSet, face_of
+from faceparse.labels import CELEBAMASK, FOREGROUND, LabelSet, face_of, holds_ids
 from faceparse.occlusion import cover_with_rectangle, shrink_onto
 from hand_generator.__main__ import main as generate
 
@@ -65,13 +66,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--called_face", type=Path, metavar="PREDICTED", help="score these masks of OUT/fahand instead")
     flag("--other", type=Path, metavar="DIR", help="masks of what is no face there (default: OUT/hand)")
     args = parser.parse_args(argv)
+    if not args.called_face and not (args.faces_dir and args.masks_dir and args.faces_split):
+        parser.error("name the faces: --faces_dir, --masks_dir and --faces_split; or --called_face")
     if args.photos and not (args.backgrounds_dir or args.called_face):
         parser.error("--photos needs --backgrounds_dir")
     return args
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+    return finish(lay_out, parse_args(argv))
+
+
+def lay_out(args: argparse.Namespace) -> int:
+    """What the flags ask for, or the score of it."""
     if args.called_face:
         what, other = ("its", args.other) if args.other else ("the hands'", args.out / "hand")
         called, low, high = share_called_face(other, args.called_face)
@@ -264,8 +271,10 @@ def share_called_face(others: Path, predicted: Path) -> tuple[float, float, floa
     """
     counts = []
     for path in images.list_images(others):
-        other = images.read_mask(path) > 0
-        called = np.count_nonzero(other & (images.read_mask(predicted / path.name) > 127))
+        other, answer = images.read_mask(path) > 0, images.read_mask(predicted / path.name)
+        if answer.any() and holds_ids(answer, path):
+            raise ValueError(f"{predicted / path.name}: class ids; ask for the face: test.py --labels face")
+        called = np.count_nonzero(other & (answer > 127))
         counts.append((called, np.count_nonzero(other)))
     (called, total), sums = np.sum(counts, axis=0), metrics.resampled(np.array(counts))
     low, high = metrics.interval(sums[:, 0] / np.maximum(sums[:, 1], 1))

@@ -30,6 +30,7 @@ from faceparse.commands import finish
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "weights" / "README.md"
+BEST = "best.safetensors"
 
 DATA, FACES, RUNS, MADE = "../shared/data", "data", "runs", "weights"
 """Where the card's commands have the shared data, the unpacked faces, the run folders, and the weights made before."""
@@ -66,13 +67,20 @@ def make(args: argparse.Namespace) -> int:
     if args.stages:
         print("\n".join(shlex.join(["python", "train.py", *stage.flags]) for stage in chosen))
         return 0
+    begins = {stage.flags[stage.flags.index("--init") + 1] for stage in chosen if "--init" in stage.flags}
+    made = {
+        os.fspath(place) for stage in chosen for place in (stage.run / BEST, args.out / f"{stage.weights}.safetensors")
+    }
+    missing = sorted(path for path in begins - made if not Path(path).exists())
+    if missing:
+        raise ValueError(f"{missing[0]}: not made yet; name its weights in --weights as well, or none for all")
     unpack(args.data / "celebamask", args.out / FACES)
     parts = (args.out / FACES / f"backgrounds_{part}" for part in ("train", "test"))
     divide(args.data / "backgrounds", *parts)
     for stage in chosen:
         train(stage.flags)
         if stage.last:
-            shutil.copy(stage.run / "best.safetensors", args.out / f"{stage.weights}.safetensors")
+            shutil.copy(stage.run / BEST, args.out / f"{stage.weights}.safetensors")
     print(table(chosen))
     return 0
 
@@ -103,7 +111,7 @@ def unpack(shards: Path, target: Path) -> None:
     """images/ and masks/ of all shards; each shard once, whole or not at all."""
     packed = sorted(shards.glob("shard-*.tar"))
     if not packed:
-        raise ValueError(f"{shards} holds no shard-*.tar; name the shared data with --data")
+        raise ValueError(f"{shards} holds no shard-*.tar; name the shared data: --data DIR, make weights DATA=DIR")
     for shard in packed:
         done = target / f"{shard.stem}.unpacked"
         if not done.exists():

@@ -74,6 +74,10 @@ def frame_of(image: np.ndarray, ids: np.ndarray) -> Frame | None:
     return Frame(image, ids, u, v, unit, to_picture, light.clip(0.3, 1.3).astype(np.float32))
 
 
+SEEN_THROUGH = ("l_eye", "r_eye", "l_brow", "r_brow")
+"""What stays what it is behind clear lenses, as in CelebAMask-HQ, whose order paints these after the glasses."""
+
+
 def suits(kind: str, ids: np.ndarray) -> bool:
     """Whether a face would carry that: no second glasses, and locks only of hair that is there."""
     if kind == "glasses":
@@ -92,10 +96,11 @@ def cover(frame: Frame, kind: str, rng: np.random.Generator) -> tuple[np.ndarray
     image *= 1 - SHADOW * shade[..., None]
     grain = rng.normal(0, 2.5, (*ids.shape, 3)).astype(np.float32)
     covered = np.zeros(ids.shape, bool)
+    seen_through = np.isin(ids, [CELEBAMASK.id(name) for name in SEEN_THROUGH])
     for where, colour, opacity in layers:
         surface = colour * frame.light[..., None] + grain
         image += (surface - image) * (cv2.GaussianBlur(where, (0, 0), 0.6) * opacity)[..., None]
-        covered |= where >= 0.5
+        covered |= (where >= 0.5) & (~seen_through if opacity < 0.5 else True)
     ids[covered] = CELEBAMASK.id(class_name)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), ids, covered
 

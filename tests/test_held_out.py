@@ -90,6 +90,15 @@ def test_glasses_sit_on_the_eyes_and_a_mask_on_the_mouth() -> None:
     assert masked[ids == CELEBAMASK.id("mouth")].all() and not (masked & eyes).any()
 
 
+def test_eyes_and_brows_behind_clear_lenses_stay_what_they_are_and_behind_dark_ones_are_glasses() -> None:
+    image, ids = draw_face(1, 256)
+    frame = objects.frame_of(image, ids)
+    assert frame is not None
+    eyes = np.isin(ids, [CELEBAMASK.id(name) for name in ("l_eye", "r_eye")])
+    kept = [objects.cover(frame, "glasses", np.random.default_rng(seed))[1][eyes] == ids[eyes] for seed in range(12)]
+    assert {round(part.mean()) for part in kept} == {0, 1}  # nearly all of them, or none
+
+
 def test_who_wears_glasses_gets_no_second_ones_and_who_has_no_hair_no_locks() -> None:
     _, ids = draw_face(1, 256)
     assert objects.suits("glasses", ids) and objects.suits("hair", ids)
@@ -152,6 +161,20 @@ def test_the_share_called_face_is_of_one_kinds_pixels(
     assert capsys.readouterr().out == "share of its pixels called face: 0.2500 [0.2500, 0.2500]\n"
 
 
+def test_masks_of_class_ids_are_no_answer_to_what_is_called_face(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images.write_mask(tmp_path / "other" / "0.png", np.full((4, 4), 255, np.uint8))
+    images.write_mask(tmp_path / "called" / "0.png", np.full((4, 4), SKIN, np.uint8))
+    flags = ["--out", "nowhere", "--other", str(tmp_path / "other"), "--called_face", str(tmp_path / "called")]
+    assert held_out.main(flags) == 1
+    assert "0.png: class ids; ask for the face: test.py --labels face" in capsys.readouterr().err
+    assert held_out.main([*flags[:4], "--called_face", str(tmp_path / "nowhere")]) == 1
+    with pytest.raises(SystemExit):
+        held_out.main(["--out", str(tmp_path / "out")])
+    assert "name the faces: --faces_dir" in capsys.readouterr().err
+
+
 def test_the_share_called_face_has_an_interval_over_the_pictures(tmp_path: Path) -> None:
     """Of two pictures, one called wholly and one not at all: half of the pixels, and any draw may have but one kind."""
     for name, value in (("0", 255), ("1", 0)):
@@ -169,5 +192,5 @@ def test_what_covers_a_face_in_the_data_itself_is_laid_out_where_it_is(drawn: Pa
 
 def test_photos_need_backgrounds(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        held_out.main(["--photos", "1", "--out", "x"])
+        held_out.main([*"--faces_dir a --masks_dir b --faces_split c --photos 1 --out x".split()])
     assert "--photos needs --backgrounds_dir" in capsys.readouterr().err

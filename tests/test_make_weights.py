@@ -99,4 +99,10 @@ def test_stages_are_trained_kept_and_timed(
 
 def test_data_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make_weights.main(["--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
-    assert "celebamask holds no shard-*.tar; name the shared data with --data" in capsys.readouterr().err
+    assert "celebamask holds no shard-*.tar; name the shared data: --data DIR" in capsys.readouterr().err
+
+
+def test_weights_that_begin_with_others_need_these(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert make_weights.main(["--weights", "person", "--out", str(tmp_path)]) == 1
+    told = "celebamask.safetensors: not made yet; name its weights in --weights as well, or none for all"
+    assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
