@@ -192,5 +192,5 @@ def test_what_covers_a_face_in_the_data_itself_is_laid_out_where_it_is(drawn: Pa
 
 def test_photos_need_backgrounds(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        held_out.main([*"--faces_dir a --masks_dir b --faces_split c --photos 1 --out x".split()])
+        held_out.main([*["--faces_dir", "a", "--masks_dir", "b", "--faces_split", "c", "--photos", "1", "--out", "x"]])
     assert "--photos needs --backgrounds_dir" in capsys.readouterr().err

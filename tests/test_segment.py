@@ -259,7 +259,9 @@ def test_sub_folders_are_mirrored(tmp_path: Path) -> None:
     assert files(tmp_path / "out") == ["a.png", "x/a.png", "x/y/b.png"]
 
 
-def test_only_the_false_rows_of_a_split_are_segmented(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_false_rows_of_a_split_are_segmented_or_those_of_another_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a", "b", "c"):
         picture(tmp_path / f"in/{name}.png")
     (tmp_path / "split.csv").write_text("a.png,True\nb.png,False\n")
@@ -267,7 +269,10 @@ def test_only_the_false_rows_of_a_split_are_segmented(tmp_path: Path, capsys: py
     assert files(tmp_path / "out") == ["b.png"]
     (tmp_path / "split.csv").write_text("a.png,True\n")
     assert segment(tmp_path / "in", tmp_path / "none", "--split", str(tmp_path / "split.csv")) == 1
-    assert "split.csv: no False or test row for any of the 3 pictures" in capsys.readouterr().err
+    assert "split.csv: no row false or test for any of the 3 pictures" in capsys.readouterr().err
+    (tmp_path / "split.csv").write_text("a.png,train\nb.png,test\nc.png,val\n")
+    assert segment(tmp_path / "in", tmp_path / "val", "--split", str(tmp_path / "split.csv"), "--part", "val") == 0
+    assert files(tmp_path / "val") == ["c.png"]
 
 
 def test_two_pictures_with_one_stem_both_survive(tmp_path: Path) -> None:

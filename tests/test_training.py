@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import faceparse
-from faceparse import checkpoint, images, losses
+from faceparse import checkpoint, engine, images, losses
 from faceparse.commands.train import foreground_mean, main
 from faceparse.commands.train_flags import AUGMENTATIONS
 from faceparse.data.batches import BatchesWithHands, Draw, TrainingFaces, ValidationFaces, Wild
@@ -471,6 +474,20 @@ def test_a_batch_that_is_not_finite_leaves_no_trace_in_the_statistics() -> None:
     (step,) = train_one_epoch(*parts, create_schedule(optimizer, 9, 1), torch.device("cpu"), "fp32", 1.0, Pass())
     assert not step.finite
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_validations_workers_are_there_before_the_first_step(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process forked from one that has grown would keep a copy of its memory for as long as the training lasts."""
+    step, found = engine.train_one_epoch, []
+
+    def counted(*args: Any) -> Iterator[Any]:
+        found.append(len(multiprocessing.active_children()))
+        return step(*args)
+
+    monkeypatch.setattr(engine, "train_one_epoch", counted)
+    before = len(multiprocessing.active_children())
+    assert train(folders, "--epochs", "1", "--workers", "1") == 0
+    assert found == [before + 1]  # those of the training come with its first batch
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])

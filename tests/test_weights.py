@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from safetensors import safe_open
 import faceparse
 from faceparse import checkpoint, images
 from faceparse.bundled import BEST_FOR, weights_file
+from faceparse.commands import test as test_command
 from faceparse.labels import FACE, LABEL_SETS
 from faceparse.metrics import Confusion
 
@@ -122,6 +125,25 @@ def test_held_out_portraits_are_cut_out_as_the_card_says(shared_data: Path) -> N
         truth = images.read_mask(shared_data / "person" / "masks" / f"{stem}.png")
         confusion.add(predictor(shared_data / "person" / "images" / f"{stem}.jpg") // 255, truth // 128)
     assert confusion.iou()[1] > 0.93  # 40 of the 130
+
+
+@pytest.mark.soak
+@pytest.mark.real_data
+def test_all_held_out_faces_score_as_the_card_says_class_by_class(shared_data: Path, tmp_path: Path) -> None:
+    split, folders = shared_data / "celebamask" / "split.csv", (("images", ".jpg"), ("masks", ".png"))
+    members = {f"{folder}/{stem}{end}" for stem in held_out(split) for folder, end in folders}
+    for shard in (shared_data / "celebamask").glob("shard-*.tar"):
+        with tarfile.open(shard) as tar:
+            tar.extractall(tmp_path, [member for member in tar if member.name in members], filter="data")
+    paths = ["--images_path", str(tmp_path / "images"), "--masks_path", str(tmp_path / "masks")]
+    flags = ["--weights_path", "celebamask", "--save_path", str(tmp_path / "out"), "--device", "cpu"]
+    assert test_command.main([*paths, *flags]) == 0
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    card = CARD.split("## celebamask.safetensors")[1].split("### Who is")[0]
+    told = {name: float(dice) for name, dice in re.findall(r"^\| (\w+) \| (\.\d+) \[", card, re.MULTILINE)}
+    measured = {name: row["dice"] for name, row in scores["classes"].items()}
+    assert scores["scored"] == 250 and len(told) == 20
+    assert measured == pytest.approx(told, abs=0.0015)
 
 
 def held_out(split: Path) -> list[str]:

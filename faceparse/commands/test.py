@@ -92,6 +92,12 @@ def create_parser() -> Parser:
         help="CSV of rows name,True|False: only the pictures with a False (or test) row (default: all pictures)",
     )
     flag(
+        "--part",
+        choices=("train", "val", "test"),
+        default="test",
+        help="part of --split: val with a run folder's split.csv scores as the training did (default: %(default)s)",
+    )
+    flag(
         "--labels",
         metavar="SET",
         help=f"what to answer: {', '.join(LABEL_SETS)}, or a .json file with classes of your own; 19-class weights "
@@ -191,7 +197,7 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
         video_places = find_video_places(videos, args.save_path, *suffixes, places, others)
         if args.masks_path:
             check_apart([*others, *(place.picture for place in places)], score_report.tables(args.save_path))
-        return held_out(places, args.split) if args.split else places, video_places
+        return of_part(places, args.split, args.part) if args.split else places, video_places
 
     places, video_places = ranks.first(find)  # before any other has written a mask
     from faceparse.commands.scoring import Scores  # after the places: torch takes seconds, a wrong path none
@@ -269,14 +275,15 @@ def pipe(args: argparse.Namespace) -> int:
     return 0
 
 
-def held_out(places: list[Place], split: Path) -> list[Place]:
-    """The places whose pictures a split keeps for testing; ValueError where there are none."""
-    from faceparse.data.splits import read_split
+def of_part(places: list[Place], split: Path, part: str) -> list[Place]:
+    """The places whose pictures a split has in that part; ValueError where there are none."""
+    from faceparse.data.splits import SPLIT_WORDS, read_split
 
     parts = read_split(split)
-    kept = [place for place in places if parts.get(place.picture.stem) == "test"]
+    kept = [place for place in places if parts.get(place.picture.stem) == part]
     if not kept:
-        missing = f"no False or test row for any of the {len(places)} pictures"
+        words = " or ".join(word for word, of in SPLIT_WORDS.items() if of == part)
+        missing = f"no row {words} for any of the {len(places)} pictures"
         raise ValueError(f"{split}: {missing}; leave --split out for all")
     return kept
 
