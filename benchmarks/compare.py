@@ -53,8 +53,9 @@ class Comparison:
 
     `shared` and `rows` are flags of train.py; a file of --encoders_dir that belongs to a row's encoder is added.
     {rows} is the folder of the rows, for one that needs another's weights. `stages` of a row: (d, f) for each, one
-    going on from the other: a d-th of the epochs at f times the size; the sum of f² / d is 1, so that the row has as
-    many multiply-adds as the others. `asked` are rows that train nothing: flags of test.py for the first row's weights.
+    going on from the other: a d-th of the epochs at f times the size; the sum of f² / d is about 1, so that the row has
+    about as many multiply-adds as the others. `asked` are rows that train nothing: flags of test.py for the first row's
+    weights.
 
     `layout` are flags of held_out.py, which makes {held_out} (empty: not needed); `tests` are flags of test.py. The
     table shows `measure` of the foreground classes `heads`, or, with several tests, of the only one in each test; or
@@ -75,7 +76,7 @@ class Comparison:
     batch_size: int = 16
     columns: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     called_face: str = ""
-    stages: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    stages: dict[str, tuple[tuple[int, float], ...]] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
     loss: bool = False
     """Also show the binary cross entropy of the held-out pictures, see `soft_loss`."""
@@ -192,6 +193,7 @@ COMPARISONS = {
             "efficientnet-lite2": "--encoder tf_efficientnet_lite2",
             "double-size": SMALL_NET,
             "progressive-size": SMALL_NET,
+            "three-sizes": SMALL_NET,
             "lovasz": f"{SMALL_NET} --loss ce+dice+0.5*lovasz",
             "no-ema": f"{SMALL_NET} --ema 0",
             "rare": f"{SMALL_NET} --rare 0.5",
@@ -201,9 +203,14 @@ COMPARISONS = {
             "things": f"{SMALL_NET} --thing_ratio 0.3",
             "larger-teacher": f"{SMALL_NET} --teacher {{rows}}/efficientnet-lite2/best.safetensors",
             "averaged-teachers": f"{SMALL_NET} --teacher {TEACHERS}",
+            "shipped-teacher": f"{SMALL_NET} --teacher celebamask",
             "flipping-teacher": f"{SMALL_NET} --teacher {{rows}}/base/best.safetensors --teacher_flip",
         },
-        stages={"double-size": ((4, 2),), "progressive-size": ((2, 1), (8, 2))},
+        stages={
+            "double-size": ((4, 2),),
+            "progressive-size": ((2, 1), (8, 2)),
+            "three-sizes": ((4, 1), (8, 1.5), (8, 2)),
+        },
         asked={"flip": "--flip"},
         size=128,
         epochs=8,
@@ -432,7 +439,7 @@ def stages_of(
     parts = comparison.stages.get(name, ((1, 1),))
     stages = []
     for number, (divisor, factor) in enumerate(parts, 1):
-        own = budget | {"size": budget["size"] * factor, "epochs": budget["epochs"] // divisor}
+        own = budget | {"size": round(budget["size"] * factor), "epochs": budget["epochs"] // divisor}
         run = folder if number == len(parts) else folder / f"stage{number}"
         stages.append(
             ([*recipe, *(word for key, value in own.items() for word in (f"--{key}", str(value))), *start], run)
