@@ -2,7 +2,7 @@
 # make test   the test suite              make lint     style and types
 # make soak   the tests' long versions    make coverage  which lines and branches the suite runs
 # make bench  speed, in a few minutes       make format   put the code into style
-# make gallery  docs/gallery.jpg anew     make type     types alone
+# make gallery  two sheets of docs/ anew  make type     types alone
 # make weights  train the bundled weights again, DATA=../shared/data OUT=runs/weights; hours, goes on where it stopped
 # make clean  forget .venv and out/
 # Another Python: make demo PYTHON=python3.12, in its own place with VENV=.venv312
@@ -66,6 +66,7 @@ bench: $(VENV)/.installed-test
 
 gallery: $(VENV)/.installed
 	$(BIN)/python examples/gallery.py docs/gallery.jpg
+	$(BIN)/python examples/things.py docs/things.jpg
 
 clean:
 	rm -rf $(VENV) out build *.egg-info
