@@ -15,7 +15,8 @@ small poor JPEGs, and turned, see `SPOILED` below.
 `--objects N` and `--photos N` lay out N pictures of each kind of `benchmarks/objects.py` and `benchmarks/photos.py`, in
 OUT/objects/KIND and OUT/photos/KIND: images/; masks/, 19-class ids where things lie over faces, 0/255 of the face in
 whole photos; person/, 0/255 masks of people with what they hold; and other/, 0/255 of what must not be called face: the
-thing, the bare body, or all of a picture without a face.
+thing, the bare body, or all of a picture without a face. `--person_dir PORTRAITS` writes surroundings/, 0/255 of where
+each portrait shows nobody.
 
 Then `test.py --images_path OUT/faces --masks_path OUT/masks --save_path ...` scores, likewise for fahand and scene, and
 `--called_face PREDICTED` prints the share of the hands' pixels that the masks in PREDICTED call face, or of the pixels
@@ -56,6 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     flag("--faces_split", type=Path, help="CSV of rows name,True|False")
     flag("--hands_dir", type=Path, help="folder with images/, masks/ and split.csv (default: no hands)")
     flag("--backgrounds_dir", type=Path, help="photos without people, for whole scenes (default: none are made)")
+    flag("--person_dir", type=Path, help="portraits with images/ and masks/ of people (default: none)")
     flag("--covered", action="store_true", help="faces with glasses, and behind rectangles (default: none are made)")
     flag("--spoiled", action="store_true", help="faces recoloured, blurred, recoded, turned (default: none are made)")
     flag("--objects", type=int, default=0, metavar="N", help="faces behind things, of each kind (default: none)")
@@ -89,6 +91,8 @@ def lay_out(args: argparse.Namespace) -> int:
     status = write_hands(args.out, args.hands_dir, args.repeats, args.seed) if args.hands_dir else 0
     if args.backgrounds_dir:
         write_scenes(args.out, args.backgrounds_dir, args.seed)
+    if args.person_dir:
+        write_surroundings(args.out, args.person_dir)
     if args.covered:
         write_covered(args.out, args.seed)
     if args.spoiled:
@@ -127,6 +131,13 @@ def write_hand_masks(out: Path) -> None:
             before = images.read_mask(out / "masks" / f"{Path(row['face']).stem}.png")
             after = images.read_mask(out / "mahand" / f"{row['number']}.png")
             images.write_mask(out / "hand" / f"{row['number']}.png", np.where(before != after, 255, 0).astype(np.uint8))
+
+
+def write_surroundings(out: Path, person_dir: Path) -> None:
+    """Where the portraits show nobody, 0/255: no face can be there."""
+    for path in images.list_images(person_dir / "masks"):
+        person = images.read_mask(path) > 127
+        images.write_mask(out / "surroundings" / f"{path.stem}.png", np.uint8(FOREGROUND) * ~person)
 
 
 def write_scenes(out: Path, backgrounds_dir: Path, seed: int) -> None:

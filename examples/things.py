@@ -2,7 +2,7 @@
 
     python examples/things.py docs/things.jpg
 
-A row a photo, a column a kind of thing of benchmarks/objects.py, drawn by its seed and not chosen by hand; the README.md
+A row a photo, a column a kind of thing of benchmarks/objects.py, drawn by its seed, not chosen by hand. The README.md
 beside this says where it fails.
 """
 

@@ -161,6 +161,12 @@ def test_the_share_called_face_is_of_one_kinds_pixels(
     assert capsys.readouterr().out == "share of its pixels called face: 0.2500 [0.2500, 0.2500]\n"
 
 
+def test_the_surroundings_of_a_portrait_are_what_is_no_person(tmp_path: Path) -> None:
+    images.write_mask(tmp_path / "people" / "masks" / "7.png", np.uint8([[0, 127, 128, 255]]))
+    held_out.write_surroundings(tmp_path, tmp_path / "people")
+    assert images.read_mask(tmp_path / "surroundings" / "7.png").tolist() == [[255, 255, 0, 0]]
+
+
 def test_masks_of_class_ids_are_no_answer_to_what_is_called_face(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
