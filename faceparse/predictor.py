@@ -8,6 +8,7 @@ faces that are small in the picture are looked at again, each for itself.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import defaultdict
@@ -36,6 +37,9 @@ BAND_VALUES = 1 << 22
 
 TILE = 256
 """Side of the squares, in the picture's pixels, in which the likeliest of many classes is looked for."""
+
+TILES_PAY = 2
+"""From so many times the pixels of the network's map on; up to there the classes are compared as whole bands sooner."""
 
 ZOOMS = ("auto", "none")
 """Whether faces that are small in a picture are looked at again."""
@@ -165,7 +169,7 @@ class Predictor:
 
     def decided(self, small: np.ndarray | Zoomed, size_hw: tuple[int, int]) -> np.ndarray:
         """The mask, uint8 (H, W), out of what `small` says, at any size, or `seen`, at the picture's own."""
-        if not (self.labels.is_binary or isinstance(small, Zoomed) or _shrinks(small.shape[1:], size_hw)):
+        if not (self.labels.is_binary or isinstance(small, Zoomed)) and _tiles_pay(small.shape[1:], size_hw):
             return _likeliest_at(small, size_hw)
         mask = np.empty(size_hw, np.uint8)
         for rows, band in _bands(small, size_hw):
@@ -298,6 +302,10 @@ def _stretched(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     """float32 (h, w) -> (height, width): averaged where it shrinks, bilinear where it grows."""
     by = cv2.INTER_AREA if _shrinks(plane.shape, (height, width)) else cv2.INTER_LINEAR
     return cv2.resize(plane, (width, height), interpolation=by)
+
+
+def _tiles_pay(hw: Sequence[int], to_hw: Sequence[int]) -> bool:
+    return not _shrinks(hw, to_hw) and math.prod(to_hw) >= TILES_PAY * math.prod(hw)
 
 
 def _shrinks(hw: Sequence[int], to_hw: Sequence[int]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -350,6 +351,18 @@ def test_the_likeliest_class_is_that_of_all_planes_brought_to_full_size(
         small = spots**sharpness
         full = np.stack([cv2.resize(plane, full_hw[::-1], interpolation=cv2.INTER_LINEAR) for plane in small])
         assert (predictor._likeliest_at(small, full_hw) == full.argmax(axis=0)).mean() > 0.9999  # but for rounding
+
+
+@pytest.mark.parametrize("full_hw", [(56, 56), (64, 70), (79, 79), (80, 80), (200, 90)])
+def test_tiles_and_bands_decide_alike(full_hw: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    small = np.stack([cv2.resize(plane, (56, 56)) for plane in rng.random((19, 6, 6), np.float32)])
+    asked = load("celebamask", device="cpu")
+    masks = []
+    for pay in (0, math.inf):
+        monkeypatch.setattr(predictor, "TILES_PAY", pay)
+        masks.append(asked.decided(small, full_hw))
+    assert len(np.unique(masks[0])) > 3 and (masks[0] == masks[1]).mean() > 0.9999  # but for rounding
 
 
 def test_a_class_that_is_nowhere_the_likeliest_on_the_small_map_can_be_so_in_between() -> None:
