@@ -30,8 +30,8 @@ OHEM_P, OHEM_SHARE = 0.7, 1 / 16
 """`ohem`: pixels count whose true class has less than this probability, and at least this share of all, the hardest."""
 
 LOVASZ_PIXELS, LOVASZ_SHARE = 1 << 11, 1 / 32
-"""`lovasz` looks at a grid of at most about so many pixels of a picture and this share of a batch, but for batches of
-fewer pixels than one picture may have: it has to sort them, once a class."""
+"""`lovasz` looks at a grid, for it has to sort pixels, once a class: at most about so many of each picture, and at most
+this share of the batch unless that is fewer than of one picture."""
 
 
 def cross_entropy(log_p: Tensor, target: Tensor, ranks: Ranks = ALONE) -> Tensor:

@@ -39,7 +39,7 @@ TILE = 256
 """Side of the squares, in the picture's pixels, in which the likeliest of many classes is looked for."""
 
 TILES_PAY = 2
-"""From so many times the pixels of the network's map on; up to there the classes are compared as whole bands sooner."""
+"""Masks of so many times the pixels of the network's map are decided in tiles; smaller ones are quicker in bands."""
 
 ZOOMS = ("auto", "none")
 """Whether faces that are small in a picture are looked at again."""

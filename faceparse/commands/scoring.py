@@ -101,7 +101,7 @@ class Scores:
             found.append(two_kinds(self.kinds[None], next(iter(ids.values()))))
         if list(ids) == [1] and self.labels.is_binary and not self.confusion.sums()[2][1]:
             wanted, one = self.labels.classes[1], (self.labels.source or self.labels).classes[1]
-            mend = f"write masks of 0 and 1 as 0 and {FOREGROUND}"
+            mend = f"if these are masks of 0 and 1, write them as 0 and {FOREGROUND}"
             found.append(f"{ids[1]}: holds 1, which is {one}, and no true mask shows {wanted}; {mend}")
         return found
 

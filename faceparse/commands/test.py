@@ -94,8 +94,7 @@ def create_parser() -> Parser:
     flag(
         "--part",
         choices=("train", "val", "test"),
-        default="test",
-        help="part of --split: val with a run folder's split.csv scores as the training did (default: %(default)s)",
+        help="part of --split: val with a run folder's split.csv scores as the training did (default: test)",
     )
     flag(
         "--labels",
@@ -150,6 +149,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--save_path is missing: name a folder for the masks")
     if args.quiet and args.verbose:
         parser.error("give either --quiet or --verbose")
+    if args.part and not args.split:
+        parser.error("--part is of a split; name it with --split")
     if args.labels and args.classes:
         parser.error("give either --labels or --classes")
     zoom, flip = QUALITIES[args.quality]
@@ -197,7 +198,7 @@ def answer(args: argparse.Namespace, ranks: Ranks) -> int:
         video_places = find_video_places(videos, args.save_path, *suffixes, places, others)
         if args.masks_path:
             check_apart([*others, *(place.picture for place in places)], score_report.tables(args.save_path))
-        return of_part(places, args.split, args.part) if args.split else places, video_places
+        return of_part(places, args.split, args.part or "test") if args.split else places, video_places
 
     places, video_places = ranks.first(find)  # before any other has written a mask
     from faceparse.commands.scoring import Scores  # after the places: torch takes seconds, a wrong path none
@@ -282,7 +283,9 @@ def of_part(places: list[Place], split: Path, part: str) -> list[Place]:
     parts = read_split(split)
     kept = [place for place in places if parts.get(place.picture.stem) == part]
     if not kept:
-        words = " or ".join(word for word, of in SPLIT_WORDS.items() if of == part)
+        words = " or ".join(
+            word.capitalize() if word in ("true", "false") else word for word, of in SPLIT_WORDS.items() if of == part
+        )
         missing = f"no row {words} for any of the {len(places)} pictures"
         raise ValueError(f"{split}: {missing}; leave --split out for all")
     return kept

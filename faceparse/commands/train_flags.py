@@ -208,7 +208,7 @@ def create_parser() -> Parser:
         metavar=("FROM", "TO"),
         type=positive,
         nargs=2,
-        default=(0.6, 1.6),
+        default=[0.6, 1.6],
         help="smallest and largest zoom of a face",
     )
     recipe.add_argument(

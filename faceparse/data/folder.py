@@ -131,7 +131,7 @@ def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = Fa
     """
     pairs, lonely = images.pair_by_stem(images_dir, masks_dir)
     whole = masks_dir / CHECKED
-    memory = {"format": 1, "labels": labels.name, "classes": list(labels.classes), "soft": soft}
+    memory = {"format": 2, "labels": labels.name, "classes": list(labels.classes), "soft": soft}
     known = _remembered(whole, memory)
 
     def check(pair: tuple[Path, Path]) -> Any:
@@ -146,7 +146,8 @@ def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = Fa
         except ValueError as error:
             return str(error)
         shown = np.flatnonzero(np.bincount(to_ids(mask, labels, binary).ravel())).tolist()
-        return [*states, factor, binary, [class_id for class_id in shown if class_id not in (0, IGNORE)]]
+        of_foreground = [class_id for class_id in shown if class_id not in (0, IGNORE)]
+        return [*states, factor, binary, of_foreground, not binary and highest_id(mask) > 0]
 
     with ThreadPoolExecutor() as pool:
         found = list(tqdm(pool.map(check, pairs), f"checking {masks_dir.name}", len(pairs), unit="mask", leave=False))
@@ -157,7 +158,7 @@ def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = Fa
     faults = [f"{path}: no mask with this stem in {masks_dir}" for path in lonely]
     factors = [answer[2] for answer in sound.values()]
     usual = max(set(factors), key=factors.count, default=1)
-    with_ids = next((masks_dir / name for name, answer in sound.items() if not answer[3] and answer[4]), None)
+    with_ids = next((masks_dir / name for name, answer in sound.items() if answer[5]), None)
     checked = []
     for (image, mask_path), answer in zip(pairs, found, strict=True):
         if isinstance(answer, str):
