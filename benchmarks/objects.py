@@ -23,6 +23,9 @@ SHADOW = 0.4
 FINE = 4
 """Hair is drawn this many times as large, and made small."""
 
+SEEN_THROUGH = ("l_eye", "r_eye", "l_brow", "r_brow")
+"""What stays what it is behind clear lenses, as in CelebAMask-HQ, whose order paints these after the glasses."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -72,10 +75,6 @@ def frame_of(image: np.ndarray, ids: np.ndarray) -> Frame | None:
     slope = np.polyfit(u[face].clip(-2, 2), grey, 1)[0]
     light = np.clip(grey.mean(), 0.4, 1.2) + float(np.clip(slope, -0.15, 0.15)) * u.clip(-2.5, 2.5)
     return Frame(image, ids, u, v, unit, to_picture, light.clip(0.3, 1.3).astype(np.float32))
-
-
-SEEN_THROUGH = ("l_eye", "r_eye", "l_brow", "r_brow")
-"""What stays what it is behind clear lenses, as in CelebAMask-HQ, whose order paints these after the glasses."""
 
 
 def suits(kind: str, ids: np.ndarray) -> bool:

@@ -63,16 +63,16 @@ def titled(title: str, cells: list[np.ndarray]) -> np.ndarray:
     return column
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_args(argv: list[str] | None, about: str | None) -> argparse.Namespace:
+    """The command line of a script that writes a sheet, as a namespace; `about` is what `--help` tells of it."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", metavar="FILE", type=Path, help="JPEG or PNG to write")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Ask the bundled weights, write the sheet."""
-    args = parse_args(argv)
+    args = parse_args(argv, __doc__)
     person = faceparse.load(labels="person", device="cpu")
     columns: dict[str, Column] = {
         "photo": lambda photo: photo,

@@ -8,7 +8,6 @@ beside this says where it fails.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,23 +17,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import faceparse
 from benchmarks import objects
-from examples.gallery import fitted, overlaid, titled
+from examples.gallery import fitted, overlaid, parse_args, titled
 from faceparse import images
 
 SEED = 1
 """Of all that is drawn."""
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line as a namespace."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", metavar="FILE", type=Path, help="JPEG or PNG to write")
-    return parser.parse_args(argv)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Find the parts of each face, draw a thing of each kind over it, ask the bundled weights, write the sheet."""
-    args = parse_args(argv)
+    args = parse_args(argv, __doc__)
     parts = faceparse.load(labels="celebamask", device="cpu")
     view = overlaid(faceparse.load(labels="face", device="cpu"))
     photos = [images.read_rgb(path) for path in images.list_images(Path(__file__).parent)]

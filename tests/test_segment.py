@@ -269,7 +269,7 @@ def test_only_the_false_rows_of_a_split_are_segmented_or_those_of_another_part(
     assert files(tmp_path / "out") == ["b.png"]
     (tmp_path / "split.csv").write_text("a.png,True\n")
     assert segment(tmp_path / "in", tmp_path / "none", "--split", str(tmp_path / "split.csv")) == 1
-    assert "split.csv: no row False or test for any of the 3 pictures" in capsys.readouterr().err
+    assert "split.csv: no False or test row for any of the 3 pictures" in capsys.readouterr().err
     (tmp_path / "split.csv").write_text("a.png,train\nb.png,test\nc.png,val\n")
     assert segment(tmp_path / "in", tmp_path / "val", "--split", str(tmp_path / "split.csv"), "--part", "val") == 0
     assert files(tmp_path / "val") == ["c.png"]

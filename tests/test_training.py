@@ -60,6 +60,24 @@ def folders(tmp_path: Path) -> Path:
     return tmp_path
 
 
+STILL = Augment(
+    64,
+    flip=0,
+    rotation=0,
+    scale=(1, 1),
+    shift=0,
+    brightness=0,
+    contrast=0,
+    saturation=0,
+    tint=0,
+    grey=0,
+    blur=0,
+    jpeg=0,
+)
+AS_IT_IS = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+"""Pictures of 64 px to the network as they are in their files."""
+
+
 def train(folders: Path, *more: str, masks: str = "masks", run: str = "run") -> int:
     """Exit status of a small training."""
     data = [
@@ -186,6 +204,9 @@ def test_resuming_with_another_recipe_or_other_pictures_is_refused(
     ):
         assert train(folders, *begun, "--epochs", "2", "--resume", *change.split(), masks="ids") == 1
         assert "resume with the flags in its run.json" in capsys.readouterr().err
+    assert train(folders, "--epochs", "1", masks="ids", run="drawn") == 0
+    assert train(folders, "--epochs", "2", "--resume", "--val_share", "0.5", masks="ids", run="drawn") == 1
+    assert "resume with the flags in its run.json" in capsys.readouterr().err
     same = ["--scale", "0.6", "1.6"]  # the default, said aloud
     assert train(folders, *begun, "--epochs", "2", "--resume", *same, masks="ids") == 0
 
@@ -520,12 +541,9 @@ def test_hands_take_on_the_colours_of_the_face_as_often_as_told(folders: Path) -
     pairs = find_pairs(folders / "faces", folders / "masks", FACE)
     blue = np.zeros((40, 30, 3), np.uint8) + np.array([0, 0, 255], np.uint8)
     data = TrainingData(pairs, pairs, hands=[Hand(blue, np.ones((40, 30), bool))])
-    still = Augment(64, flip=0, rotation=0, scale=(1, 1), shift=0, brightness=0, contrast=0, saturation=0, tint=0)
-    still = dataclasses.replace(still, grey=0, blur=0, jpeg=0)
-    preprocess = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def mean_blueness(recolour: float) -> float:
-        faces = TrainingFaces(data, FACE, still, preprocess, Wild(recolour=recolour))
+        faces = TrainingFaces(data, FACE, STILL, AS_IT_IS, Wild(recolour=recolour))
         pictures = [faces[Draw(i % len(pairs), True, (i,))][0] for i in range(12)]
         return float(torch.stack([picture[2] - picture[0] for picture in pictures]).clamp(min=0).mean())
 
@@ -537,10 +555,9 @@ def test_shapes_and_backgrounds_are_switched_on_by_their_shares(folders: Path) -
     green = np.zeros((64, 64, 3), np.uint8) + np.array([0, 255, 0], np.uint8)
     data = TrainingData(pairs, pairs, backgrounds=[green])
     still = Augment(64, flip=0, rotation=0, scale=(1, 1), shift=0, grey=0, blur=0, jpeg=0)
-    preprocess = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def face_pixels(wild: Wild) -> list[int]:
-        faces = TrainingFaces(data, FACE, still, preprocess, wild)
+        faces = TrainingFaces(data, FACE, still, AS_IT_IS, wild)
         return [int(faces[Draw(i % len(pairs), False, (i,))][1].sum()) for i in range(12)]
 
     plain = face_pixels(Wild())
@@ -549,7 +566,7 @@ def test_shapes_and_backgrounds_are_switched_on_by_their_shares(folders: Path) -
     assert all(few < all_of_it for few, all_of_it in zip(face_pixels(Wild(rectangles=1.0)), plain, strict=True))
     assert all(few < all_of_it for few, all_of_it in zip(face_pixels(Wild(things=1.0)), plain, strict=True))
     assert face_pixels(Wild(nobody=1.0)) == [0] * 12
-    green_alone = TrainingFaces(data, FACE, still, preprocess, Wild(nobody=1.0))[Draw(0, False, (0,))][0]
+    green_alone = TrainingFaces(data, FACE, still, AS_IT_IS, Wild(nobody=1.0))[Draw(0, False, (0,))][0]
     assert green_alone[1].min() > 2 * green_alone[0].max()  # one of the backgrounds, its colour changed a little
     assert sum(face_pixels(Wild(backgrounds=1.0))) < 0.6 * sum(plain)  # at most .7 of the size, .49 of the pixels
 
@@ -559,10 +576,7 @@ def test_what_is_laid_over_a_face_stays_when_the_person_is_cut_out_onto_a_backgr
     pairs = find_pairs(folders / "faces", folders / "ids", CELEBAMASK)
     green, blue = (np.zeros((64, 64, 3), np.uint8) + np.uint8(colour) for colour in ((0, 255, 0), (0, 0, 255)))
     data = TrainingData(pairs, pairs, hands=[Hand(blue, np.ones((64, 64), bool))], backgrounds=[green])
-    still = Augment(64, flip=0, rotation=0, scale=(1, 1), shift=0, brightness=0, contrast=0, saturation=0, tint=0)
-    still = dataclasses.replace(still, grey=0, blur=0, jpeg=0)
-    preprocess = Preprocess(64, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    faces = TrainingFaces(data, CELEBAMASK, still, preprocess, Wild(backgrounds=1.0, recolour=0.0))
+    faces = TrainingFaces(data, CELEBAMASK, STILL, AS_IT_IS, Wild(backgrounds=1.0, recolour=0.0))
     seen = [faces[Draw(i % len(pairs), True, (i,))] for i in range(20)]
     with_people = [image for image, ids in seen if ids.any()]
     assert len(with_people) > 10

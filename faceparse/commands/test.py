@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 QUALITIES = {"fast": ("none", False), "best": ("auto", True)}
 """What --quality stands for: --zoom and --flip."""
 
+ROWS = {"train": "True or train", "val": "val", "test": "False or test"}
+"""The parts of --split, and what its rows call them."""
+
 STDIN = "-"
 """The source that is the one picture on stdin, whose mask goes to stdout."""
 
@@ -93,7 +96,7 @@ def create_parser() -> Parser:
     )
     flag(
         "--part",
-        choices=("train", "val", "test"),
+        choices=ROWS,
         help="part of --split: val with a run folder's split.csv scores as the training did (default: test)",
     )
     flag(
@@ -278,15 +281,12 @@ def pipe(args: argparse.Namespace) -> int:
 
 def of_part(places: list[Place], split: Path, part: str) -> list[Place]:
     """The places whose pictures a split has in that part; ValueError where there are none."""
-    from faceparse.data.splits import SPLIT_WORDS, read_split
+    from faceparse.data.splits import read_split
 
     parts = read_split(split)
     kept = [place for place in places if parts.get(place.picture.stem) == part]
     if not kept:
-        words = " or ".join(
-            word.capitalize() if word in ("true", "false") else word for word, of in SPLIT_WORDS.items() if of == part
-        )
-        missing = f"no row {words} for any of the {len(places)} pictures"
+        missing = f"no {ROWS[part]} row for any of the {len(places)} pictures"
         raise ValueError(f"{split}: {missing}; leave --split out for all")
     return kept
 

@@ -127,8 +127,7 @@ class TrainingFaces(Dataset[tuple[Tensor, Tensor]]):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Half of the time the whole picture, half of the time the `person` cut out of it, where that is known."""
         background = self._background(rng)
-        cut_out = person is not None and rng.random() < 0.5
-        shown = person if person is not None and cut_out else np.ones(mask.shape, bool)
+        shown = person if person is not None and rng.random() < 0.5 else np.ones(mask.shape, bool)
         return shrink_onto(background, image, mask, face, shown, rng)
 
     def _show_nobody(

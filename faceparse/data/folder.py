@@ -147,7 +147,7 @@ def examine(images_dir: Path, masks_dir: Path, labels: LabelSet, soft: bool = Fa
             return str(error)
         shown = np.flatnonzero(np.bincount(to_ids(mask, labels, binary).ravel())).tolist()
         of_foreground = [class_id for class_id in shown if class_id not in (0, IGNORE)]
-        return [*states, factor, binary, of_foreground, not binary and highest_id(mask) > 0]
+        return [*states, factor, binary, of_foreground, not binary and bool(mask.any())]
 
     with ThreadPoolExecutor() as pool:
         found = list(tqdm(pool.map(check, pairs), f"checking {masks_dir.name}", len(pairs), unit="mask", leave=False))
